@@ -1,0 +1,31 @@
+//! What flows through a pipeline, and the seams that the other crates meet at.
+//!
+//! A [`Batch`] is the unit of work: Arrow columns plus, per row, event time, watermark, origin and change
+//! kind. Connectors turn bytes into [`SourceRecords`]; codecs turn those into batches; operators
+//! and plugins turn batches into batches; sinks take [`SinkEpoch`]s. Nothing here does I/O, reads a clock or
+//! knows Kafka, Wasm or tokio.
+//!
+//! Times are `i64` microseconds since the Unix epoch everywhere (`*_us`).
+
+pub mod batch;
+pub mod change;
+pub mod function;
+pub mod key;
+pub mod payload;
+pub mod record;
+pub mod reject;
+pub mod sink;
+pub mod source;
+pub mod time;
+
+pub use batch::{Batch, Origin};
+pub use change::{ChangeKind, ChangeMode, Changes};
+pub use function::{
+    Cardinality, FunctionFault, OutputContract, OutputRows, Selection, Transform, TransformContract, TransformFactory,
+    Transformed,
+};
+pub use payload::{PayloadBuilder, Payloads};
+pub use record::{SourceRecords, TimestampType};
+pub use reject::{DeadLetter, Reject, Rejects};
+pub use sink::{ExposeOutcome, PayloadBlock, RowBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition, SinkReject};
+pub use source::{PartitionReader, Poll, Source, SourceError};

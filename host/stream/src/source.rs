@@ -1,0 +1,71 @@
+//! What a source of records must do. Connectors implement it; only `runtime` calls it.
+//!
+//! A source never decodes and never commits: positions are given to it and live in Weir's own store.
+
+use std::sync::Arc;
+
+use crate::record::SourceRecords;
+
+/// One look at a partition.
+#[derive(Debug)]
+pub enum Poll {
+    /// At least one record.
+    Records(SourceRecords),
+    /// Nothing now. `caught_up`: read to the end, connected, queue empty - only then may the partition's idle
+    /// clock run.
+    Pending { caught_up: bool },
+    /// The bounded run's end of this partition, told again on every later call.
+    End,
+}
+
+/// Why a source cannot go on, sorted by what its reader must do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SourceError {
+    /// Unreachable for now: waited for and tried again, with back-off.
+    #[error("{0}")]
+    Retry(String),
+    /// Only an operator can help; the pipeline stops. `next` is the next act.
+    #[error("{message}")]
+    Fatal { message: String, next: String },
+}
+
+/// Wakes the task that reads a partition; called from any thread, cheap, may be spurious.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// Makes readers for the partitions of one logical source.
+pub trait Source: Send {
+    /// Number of partitions, asked once at start.
+    ///
+    /// # Errors
+    /// [`SourceError::Retry`] while the service is unreachable; `Fatal` when the topic or file is not there.
+    fn partitions(&mut self) -> Result<u32, SourceError>;
+
+    /// A reader of partition `partition` from `position` (a `next_offset` of an earlier run), or from the
+    /// configured start when there is none yet.
+    ///
+    /// # Errors
+    /// As [`Source::partitions`]; also when the position is no longer held by the service.
+    fn open(&mut self, partition: u32, position: Option<i64>) -> Result<Box<dyn PartitionReader>, SourceError>;
+}
+
+/// Reads one partition in order. Owned by one task.
+pub trait PartitionReader: Send {
+    /// The next records, without blocking: at most about `max_bytes` of payload and `max_records` records.
+    ///
+    /// # Errors
+    /// A [`SourceError`]; after `Retry` the reader is still good and keeps its position.
+    fn poll(&mut self, max_records: usize, max_bytes: usize) -> Result<Poll, SourceError>;
+
+    /// Where to knock when records may have come. Without one the task polls at the worker's tick.
+    fn set_waker(&mut self, _waker: Waker) {}
+
+    /// Back-pressure: stop fetching, keep what was fetched, until resumed. The service's connection stays up.
+    fn pause(&mut self) {}
+
+    fn resume(&mut self) {}
+
+    /// Records between the position and the partition's end, if known.
+    fn lag(&self) -> Option<u64> {
+        None
+    }
+}
