@@ -115,6 +115,15 @@ pub trait Sink: Send {
         Ok(ExposeOutcome::default())
     }
 
+    /// The rejects that the target still remembers, asked after [`Sink::recover`]: after a crash between the target's
+    /// commit and the dead letters' epoch they would otherwise be lost.
+    ///
+    /// # Errors
+    /// As [`Sink::expose`].
+    fn remembered_rejects(&mut self) -> Result<Vec<SinkReject>, SinkError> {
+        Ok(Vec::new())
+    }
+
     /// Called once the rejects of `epoch` and before are durable as dead letters: the target may forget them.
     ///
     /// # Errors
