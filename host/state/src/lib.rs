@@ -1,0 +1,31 @@
+//! Where a pipeline's state lives: keyed tables in memory, and their only durable home, the epoch store.
+//!
+//! The store is an epoch log with outbox segments and rolling key-group snapshots; `FORMAT.md` beside this crate
+//! gives every byte. Invariant: after any crash, [`Store::open`] gives back exactly the state, meta and outbox of
+//! the last durable epoch, or refuses with file and offset. It does not know what steps, sinks or meta mean, and
+//! it never reads a clock.
+//!
+//! All I/O goes through [`disk::Disk`], so that the same code runs on [`disk::RealDisk`] and, under test, on
+//! [`sim::SimDisk`], which loses what was not synced.
+
+pub mod disk;
+pub mod error;
+
+mod identity;
+
+mod outbox;
+pub mod plugins;
+pub mod record;
+mod recovered;
+
+pub mod store;
+pub mod table;
+
+pub use disk::{Disk, RealDisk};
+pub use error::{OpenError, ReadError, WriteError};
+pub use identity::Identity;
+pub use outbox::{OutboxItem, OutboxReader};
+pub use plugins::PluginFolder;
+pub use record::{DeltaBuilder, EpochRecord, Op, OutboxEntry, StateDelta};
+pub use recovered::{KeyGroupTarget, PendingEntry, Recovered, RecoveredState};
+pub use store::{Options, Sizes, Store};

@@ -1,0 +1,1 @@
+//! Keyed in-memory tables: the live state of keyed steps.
