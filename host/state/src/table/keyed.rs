@@ -1,0 +1,105 @@
+//! The keys of one key group in one bucket, with their values and the marks of what changed.
+//!
+//! Invariant: the value columns have one slot per key, and a slot is in the dirty list exactly when its mark is set.
+
+use super::index::KeyIndex;
+use super::{DeltaWriter, Slots, TableError};
+
+/// Keys, values by slot, and the slots touched since the last seal. Keys never leave one by one.
+#[derive(Debug, Clone)]
+pub struct KeyTable<S> {
+    index: KeyIndex,
+    slots: S,
+    /// One bit per slot.
+    marks: Vec<u64>,
+    dirty: Vec<u32>,
+    /// Whether a seal has written any of these keys: only then must a delta delete them.
+    durable: bool,
+}
+
+impl<S: Slots> KeyTable<S> {
+    pub fn new(slots: S) -> Self {
+        Self { index: KeyIndex::default(), slots, marks: Vec::new(), dirty: Vec::new(), durable: false }
+    }
+
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    pub fn key(&self, slot: u32) -> &[u8] {
+        self.index.key(slot)
+    }
+
+    pub fn slots(&self) -> &S {
+        &self.slots
+    }
+
+    pub fn slots_mut(&mut self) -> &mut S {
+        &mut self.slots
+    }
+
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Appends to `found` the slot of every key, new keys included, and marks them as touched. The caller then
+    /// updates the values of those slots.
+    pub fn touch<'k>(&mut self, keys: impl Iterator<Item = (u64, &'k [u8])>, found: &mut Vec<u32>) {
+        for (hash, key) in keys {
+            let slot = self.index.find_or_insert(hash, key);
+            self.mark(slot);
+            found.push(slot);
+        }
+        self.slots.resize(self.index.len());
+    }
+
+    #[inline]
+    fn mark(&mut self, slot: u32) {
+        let (word, bit) = (slot as usize / 64, 1u64 << (slot % 64));
+        if word >= self.marks.len() {
+            self.marks.resize(word + 1, 0);
+        }
+        if self.marks[word] & bit == 0 {
+            self.marks[word] |= bit;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Writes the touched keys and forgets that they were touched. `scratch` is the bucket's bytes.
+    pub(super) fn seal(
+        &mut self,
+        key_group: u16,
+        stored: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+        delta: &mut dyn DeltaWriter,
+    ) {
+        let prefix = stored.len();
+        for slot in self.dirty.drain(..) {
+            self.marks[slot as usize / 64] = 0;
+            stored.truncate(prefix);
+            stored.extend_from_slice(self.index.key(slot));
+            value.clear();
+            self.slots.write(slot as usize, value);
+            delta.put(key_group, stored, value);
+            self.durable = true;
+        }
+        stored.truncate(prefix);
+    }
+
+    pub(super) fn restore(&mut self, key_group: u16, hash: u64, key: &[u8], value: &[u8]) -> Result<(), TableError> {
+        let slot = self.index.find_or_insert(hash, key);
+        self.slots.resize(self.index.len());
+        self.durable = true;
+        self.slots.read(slot as usize, value).map_err(|reason| TableError::Value { key_group, reason })
+    }
+
+    /// Bytes held.
+    pub fn byte_size(&self) -> usize {
+        let marks = self.marks.capacity() * size_of::<u64>() + self.dirty.capacity() * size_of::<u32>();
+        size_of::<Self>() + self.index.byte_size() + self.slots.byte_size() + marks
+    }
+}
