@@ -1,0 +1,19 @@
+//! Bytes to columns and back: the codecs between connectors and steps.
+//!
+//! A [`Decoder`] turns the records of one partition into Arrow columns; a record that it cannot read becomes a
+//! reject and costs no other record anything. An [`Encoder`] writes one payload per row into one arena.
+//! Nothing here does I/O, keeps state between batches beyond learned key orders, or knows event time.
+
+mod civil;
+mod codec;
+mod column;
+mod column_set;
+mod decimal;
+mod json;
+mod raw;
+mod source;
+
+pub use codec::{CodecError, Decoded, Decoder, EncodeError, Encoder, MAX_DECODE_BYTES, reject_code};
+pub use json::{JsonDecoder, JsonEncodeOptions, JsonEncoder, JsonLimits, RowJson};
+pub use raw::{RawDecoder, RawEncoder};
+pub use source::ColumnSource;
