@@ -173,6 +173,11 @@ impl Protocol {
         self.durable
     }
 
+    /// The last epoch number given out.
+    pub fn assigned(&self) -> u64 {
+        self.assigned
+    }
+
     pub fn sinks(&self) -> &[SinkProgress] {
         &self.sinks
     }

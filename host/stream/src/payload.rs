@@ -11,7 +11,7 @@ pub const PADDING: usize = 64;
 pub const MAX_ARENA_BYTES: usize = u32::MAX as usize - PADDING;
 
 /// The payloads of one batch, in record order. Cheap to index, not to clone: share it behind an `Arc`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payloads {
     bytes: Vec<u8>,
     /// Start of each payload, and behind them the start that the next one would have.
@@ -20,9 +20,15 @@ pub struct Payloads {
     absent: Vec<u32>,
 }
 
+impl Default for Payloads {
+    fn default() -> Self {
+        PayloadBuilder::default().finish()
+    }
+}
+
 impl Payloads {
     pub fn len(&self) -> usize {
-        self.starts.len().saturating_sub(1)
+        self.starts.len() - 1
     }
 
     pub fn is_empty(&self) -> bool {
@@ -56,6 +62,41 @@ impl Payloads {
 
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.len()).map(|row| self.get(row))
+    }
+}
+
+/// Stored form, little endian: count u32, absent count u32, arena bytes u32 (without padding), starts u32 x (count + 1),
+/// absent u32 each, arena.
+impl Payloads {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let arena = &self.bytes[..self.bytes.len() - PADDING];
+        for number in [self.len(), self.absent.len(), arena.len()] {
+            out.extend_from_slice(&(number as u32).to_le_bytes());
+        }
+        self.starts.iter().chain(&self.absent).for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+        out.extend_from_slice(arena);
+    }
+
+    /// Reads what [`Payloads::encode`] wrote and moves `input` past it; `None` when it is not whole or not consistent.
+    pub fn decode(input: &mut &[u8]) -> Option<Self> {
+        let mut numbers = |count: usize| -> Option<Vec<u32>> {
+            let (head, rest) = input.split_at_checked(count.checked_mul(4)?)?;
+            *input = rest;
+            Some(head.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
+        };
+        let [count, absent, length] = numbers(3)?.try_into().ok()?;
+        let starts = numbers(count as usize + 1)?;
+        let absent = numbers(absent as usize)?;
+        let ascending = starts.windows(2).all(|pair| pair[0] < pair[1]);
+        if starts[0] != 0 || starts[count as usize] != length || !ascending || absent.iter().any(|row| *row >= count) {
+            return None;
+        }
+        let (arena, rest) = input.split_at_checked(length as usize)?;
+        *input = rest;
+        let mut bytes = Vec::with_capacity(arena.len() + PADDING);
+        bytes.extend_from_slice(arena);
+        bytes.resize(arena.len() + PADDING, 0);
+        Some(Self { bytes, starts, absent })
     }
 }
 
@@ -161,6 +202,24 @@ mod tests {
         let payloads = builder.finish();
         assert!(!payloads.is_absent(0));
         assert!(payloads.is_absent(1));
+    }
+
+    #[test]
+    fn stored_payloads_come_back_and_damaged_ones_do_not() {
+        let mut builder = PayloadBuilder::default();
+        builder.push(b"a");
+        builder.push_absent();
+        builder.push(b"");
+        let payloads = builder.finish();
+        let mut stored = Vec::new();
+        payloads.encode(&mut stored);
+        stored.push(7);
+        let mut input = stored.as_slice();
+        assert_eq!(Payloads::decode(&mut input).as_ref(), Some(&payloads));
+        assert_eq!(input, [7]);
+        for cut in 0..stored.len() - 1 {
+            assert_eq!(Payloads::decode(&mut &stored[..cut]), None, "cut at {cut}");
+        }
     }
 
     #[test]

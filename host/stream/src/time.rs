@@ -32,11 +32,6 @@ impl BoundedDisorder {
     pub fn watermark_us(&self) -> i64 {
         self.watermark_us
     }
-
-    /// The partition has ended: nothing can come any more.
-    pub fn end(&mut self) {
-        self.watermark_us = END_OF_TIME;
-    }
 }
 
 /// What one input of a task last said about time.

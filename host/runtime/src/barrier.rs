@@ -1,0 +1,100 @@
+//! The marker that runs through all tasks between two epochs, and what tasks hand in when they pass it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use weir_state::StateDelta;
+use weir_stream::time::InputTime;
+use weir_stream::{DeadLetter, SinkData, Transform, TransformFactory};
+
+/// One marker. Everything before it belongs to the epoch that it seals, everything behind to the next.
+#[derive(Debug)]
+pub struct Barrier {
+    pub id: u64,
+    /// No rows follow: tasks end behind it.
+    pub last: bool,
+    /// The key group whose whole state goes into the parts, for its next snapshot.
+    pub snapshot: Option<u16>,
+    /// Plugins that change behind this marker.
+    pub swaps: Vec<Arc<SwapOrder>>,
+    /// Steps whose version is being watched.
+    pub watched: Vec<Arc<str>>,
+}
+
+/// A checked plugin on its way into the running tasks: one instance made ahead for each.
+pub struct SwapOrder {
+    /// Step id.
+    pub step: Arc<str>,
+    pub factory: Arc<dyn TransformFactory>,
+    instances: Mutex<Vec<Box<dyn Transform>>>,
+}
+
+impl std::fmt::Debug for SwapOrder {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "SwapOrder({} -> {})", self.step, self.factory.digest())
+    }
+}
+
+impl SwapOrder {
+    pub fn new(step: Arc<str>, factory: Arc<dyn TransformFactory>, instances: Vec<Box<dyn Transform>>) -> Self {
+        Self { step, factory, instances: Mutex::new(instances) }
+    }
+
+    /// An instance made ahead, if one is left.
+    pub fn take_instance(&self) -> Option<Box<dyn Transform>> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+}
+
+/// Where a source partition stands at a barrier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionPosition {
+    pub source: Arc<str>,
+    pub partition: u32,
+    /// `None` while nothing was ever read.
+    pub next_offset: Option<i64>,
+    pub time: InputTime,
+    /// Largest event time seen, for the far-future rule; `i64::MIN` for none.
+    pub max_event_time_us: i64,
+}
+
+/// Rows counted between two barriers; sums go into the epoch's meta, so that they are exact across crashes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StepCounts {
+    pub rows_in: u64,
+    pub rows_out: u64,
+    pub rejected: u64,
+    pub late: u64,
+}
+
+impl StepCounts {
+    pub fn add(&mut self, other: Self) {
+        self.rows_in += other.rows_in;
+        self.rows_out += other.rows_out;
+        self.rejected += other.rejected;
+        self.late += other.late;
+    }
+
+    pub fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What one task hands in for one barrier.
+#[derive(Debug, Default)]
+pub struct TaskPart {
+    /// Number of the task among all tasks of the pipeline.
+    pub task: usize,
+    pub position: Option<PartitionPosition>,
+    /// (stage id, combined watermark) of a keyed task.
+    pub stage_watermark: Option<(Arc<str>, i64)>,
+    pub deltas: Vec<StateDelta>,
+    /// The whole state of the barrier's snapshot key group, puts only.
+    pub snapshot: Vec<StateDelta>,
+    /// (sink number, rows for it).
+    pub outputs: Vec<(usize, SinkData)>,
+    pub dead_letters: Vec<DeadLetter>,
+    /// (step id, counts since the last barrier).
+    pub counts: Vec<(Arc<str>, StepCounts)>,
+    /// The source partition ended: nothing will follow.
+    pub ended: bool,
+}

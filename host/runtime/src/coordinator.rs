@@ -1,0 +1,435 @@
+//! The only place that commits: feeds the epoch protocol with what tasks, log and sinks tell, and carries out what it
+//! answers.
+//!
+//! One coordinator serves one incarnation of a pipeline: from recovered state to a clean end, or until a fault makes
+//! the open epoch worthless. It never restarts anything itself; its [`Outcome`] says what should come next.
+
+mod gathering;
+mod recovery;
+mod swapping;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, select, tick};
+use weir_checkpoint::{Effect, Input, Limits, Protocol, Refusal, SealedEpoch};
+use weir_state::EpochRecord;
+use weir_stream::{SinkData, SinkEpoch, SinkReject};
+
+use crate::barrier::Barrier;
+use crate::log_writer::{LogCommand, LogEvent};
+use crate::meta::EpochMeta;
+use crate::shared::{Shared, TaskEvent, TaskFault};
+use crate::sink_runner::{SinkCommand, SinkEvent};
+use crate::status::{PipelineState, StatusBoard};
+
+pub use gathering::DeadLetterSink;
+pub use recovery::{RecoveredSink, Recovery};
+pub use swapping::{SwapRequest, SwapResult};
+
+/// How often time and progress are looked at.
+const TICK: Duration = Duration::from_millis(5);
+
+/// What people and signals want of a running pipeline.
+pub enum Command {
+    Swap(SwapRequest),
+    /// Seal, make durable, expose what can be exposed until the deadline.
+    Stop { grace: Duration },
+    /// End now; the next start recovers.
+    Abort,
+}
+
+/// Why an incarnation ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Every bounded source was read to its end and everything is exposed.
+    Finished,
+    /// Stopped on request: all is durable. `owed`: what sinks are still owed (sink, epochs).
+    Stopped { owed: Vec<(String, u64)> },
+    Aborted,
+    /// A new version failed while it was watched: the open epoch is to be run again with the old one.
+    RollBack { step: Arc<str>, to: Arc<str>, reason: String },
+    /// A step cannot go on; everything sealed is durable. The pipeline waits for an operator.
+    Paused { step: String, reason: String },
+    /// Nothing can go on; only an operator can help.
+    Failed { message: String, next: String },
+}
+
+/// How the coordinator reaches the rest of its incarnation.
+pub struct Wiring {
+    pub shared: Arc<Shared>,
+    pub tasks: usize,
+    /// Source partitions, all of which must end for a bounded run to finish.
+    pub source_tasks: usize,
+    pub task_events: Receiver<TaskEvent>,
+    pub log: Sender<LogCommand>,
+    pub log_events: Receiver<LogEvent>,
+    /// By sink number.
+    pub sinks: Vec<SinkWiring>,
+    pub sink_events: Receiver<(usize, SinkEvent)>,
+    pub commands: Receiver<Command>,
+    pub dead_letters: Option<DeadLetterSink>,
+    pub status: Arc<StatusBoard>,
+    pub pipeline: Arc<str>,
+}
+
+pub struct SinkWiring {
+    pub name: Arc<str>,
+    pub commands: Sender<SinkCommand>,
+}
+
+pub struct Coordinator {
+    wiring: Wiring,
+    protocol: Protocol,
+    meta: EpochMeta,
+    gathering: gathering::Gathering,
+    /// Sealed and numbered, not yet handed to the log.
+    sealed: BTreeMap<u64, EpochRecord>,
+    /// What each sink is still owed, by epoch.
+    owed: Vec<BTreeMap<u64, Arc<SinkEpoch>>>,
+    /// Whole states of key groups that wait for their epoch to be durable.
+    snapshots: BTreeMap<u64, LogCommand>,
+    snapshot_due: Option<u16>,
+    swaps: swapping::Swaps,
+    rejects: gathering::SinkRejects,
+    meta_at_append: HashMap<u64, EpochMeta>,
+    started: Instant,
+    outcome: Option<Outcome>,
+    stop_deadline: Option<Instant>,
+    finishing: bool,
+    fault: Option<Outcome>,
+}
+
+impl Coordinator {
+    pub fn new(wiring: Wiring, limits: Limits, recovery: Recovery) -> Self {
+        let sinks = recovery.sinks.iter().map(RecoveredSink::for_protocol).collect();
+        let (protocol, effects) = Protocol::new(limits, recovery.last_epoch, sinks);
+        let mut coordinator = Self {
+            gathering: gathering::Gathering::new(wiring.tasks),
+            protocol,
+            meta: recovery.meta,
+            sealed: BTreeMap::new(),
+            owed: recovery.sinks.into_iter().map(RecoveredSink::into_owed).collect(),
+            snapshots: BTreeMap::new(),
+            snapshot_due: recovery.snapshot_due,
+            swaps: swapping::Swaps::new(recovery.watch),
+            rejects: gathering::SinkRejects::default(),
+            meta_at_append: HashMap::new(),
+            started: Instant::now(),
+            outcome: None,
+            stop_deadline: None,
+            finishing: false,
+            fault: None,
+            wiring,
+        };
+        coordinator.carry_out(effects);
+        coordinator
+    }
+
+    /// Runs until the incarnation ends. On return nothing more is handed to log or sinks.
+    pub fn run(mut self) -> (Outcome, EpochMeta) {
+        let ticker = tick(TICK);
+        while self.outcome.is_none() {
+            select! {
+                recv(self.wiring.task_events) -> event => if let Ok(event) = event { self.task_event(event) },
+                recv(self.wiring.log_events) -> event => match event {
+                    Ok(event) => self.log_event(event),
+                    Err(_) => self.fail("the epoch log's thread ended", "see the log lines before this one"),
+                },
+                recv(self.wiring.sink_events) -> event => if let Ok((sink, event)) = event { self.sink_event(sink, event) },
+                recv(self.wiring.commands) -> command => if let Ok(command) = command { self.command(command) },
+                recv(ticker) -> _ => self.on_tick(),
+            }
+            self.look_for_end();
+        }
+        self.wiring.shared.abandon();
+        self.swaps.abandon();
+        (self.outcome.take().unwrap_or(Outcome::Aborted), self.meta)
+    }
+
+    fn input(&mut self, input: Input) {
+        let effects = self.protocol.step(input);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::InjectBarrier { barrier, last } => self.inject(barrier, last),
+                Effect::Append { epoch, .. } => self.append(epoch),
+                Effect::Discard { .. } => {}
+                Effect::Expose { sink, epoch } => self.expose(sink, epoch),
+                Effect::Recover { sink } => {
+                    let acked = self.protocol.sinks()[sink].exposed();
+                    self.command_sink(sink, SinkCommand::Recover { acked });
+                }
+                Effect::Flush { sink } => self.command_sink(sink, SinkCommand::Flush),
+                Effect::PauseSources => self.wiring.shared.set_paused(true),
+                Effect::ResumeSources => self.wiring.shared.set_paused(false),
+                Effect::Refuse { sink, refusal } => self.refuse(sink, refusal),
+            }
+        }
+    }
+
+    fn inject(&mut self, id: u64, last: bool) {
+        let swaps = self.swaps.take_waiting(id);
+        let snapshot = self.snapshot_due.take();
+        self.gathering.expect(id, snapshot);
+        let watched = self.swaps.watched_steps();
+        self.wiring.shared.inject(Barrier { id, last, snapshot, swaps, watched });
+    }
+
+    fn task_event(&mut self, event: TaskEvent) {
+        match event {
+            TaskEvent::Passed { barrier, part } => {
+                if self.gathering.add(barrier, *part) {
+                    self.seal(barrier);
+                }
+            }
+            TaskEvent::Swapped { step, pause_ns } => self.swaps.first_row(&step, pause_ns),
+            TaskEvent::Failed(fault) => self.task_failed(fault),
+        }
+    }
+
+    /// All parts of a barrier are in: number the epoch, if something happened, and build its record.
+    fn seal(&mut self, barrier: u64) {
+        let Some(contents) = self.gathering.finish(barrier, &mut self.meta) else { return };
+        let dead_letters = self.wiring.dead_letters.as_ref().map(|sink| sink.number);
+        let rejects = self.rejects.take();
+        let mut outbox: Vec<(usize, u64)> =
+            contents.outputs.iter().map(|(sink, data)| (*sink, gathering::byte_size(data))).collect();
+        let letters = !contents.dead_letters.is_empty() || !rejects.is_empty();
+        if let (true, Some(sink)) = (letters, dead_letters) {
+            outbox.push((sink, 512 * (contents.dead_letters.len() + rejects.len()) as u64));
+        }
+        let swapped = self.swaps.sealed(barrier, self.protocol.assigned() + 1, &mut self.meta);
+        let changed = contents.changed || letters || swapped;
+        // The record must be ready before the protocol's effects name it.
+        if changed {
+            self.number(contents, rejects);
+        }
+        self.input(Input::Sealed { barrier, epoch: SealedEpoch { changed, outbox } });
+    }
+
+    fn number(&mut self, contents: gathering::Contents, rejects: Vec<(usize, SinkReject)>) {
+        let epoch = self.protocol.assigned() + 1;
+        for (sink, reject) in &rejects {
+            if let Some(stored) = self.meta.sinks.get_mut(&*self.wiring.sinks[*sink].name) {
+                stored.rejects_through = stored.rejects_through.max(reject.epoch);
+            }
+        }
+        self.rejects.sealed(epoch, &rejects);
+        let mut outputs = contents.outputs;
+        let letters = gathering::letters(&self.wiring.pipeline, epoch, contents.dead_letters, rejects, &self.wiring.sinks);
+        if let Some(sink) = self.wiring.dead_letters.as_ref().filter(|_| !letters.is_empty()) {
+            outputs.push((sink.number, sink.encode(&letters)));
+        }
+        self.wiring.status.dead_letters(letters.len() as u64);
+        let mut outbox = Vec::with_capacity(outputs.len());
+        for (sink, data) in outputs {
+            if let Some(entry) = self.owe(sink, epoch, data) {
+                outbox.push(entry);
+            }
+        }
+        if let Some((key_group, deltas)) = contents.snapshot {
+            self.snapshots.insert(epoch, LogCommand::Snapshot { key_group, epoch, deltas });
+        }
+        self.meta_at_append.insert(epoch, self.meta.clone());
+        self.sealed.insert(epoch, EpochRecord { epoch, meta: Vec::new(), deltas: contents.deltas, outbox });
+    }
+
+    fn owe(&mut self, sink: usize, epoch: u64, data: SinkData) -> Option<weir_state::OutboxEntry> {
+        let stored = self.meta.sinks.get_mut(&*self.wiring.sinks[sink].name)?;
+        let previous = std::mem::replace(&mut stored.newest, epoch);
+        let number = stored.number;
+        let payload = match crate::outbox::encode(&data) {
+            Ok(payload) => payload,
+            Err(error) => {
+                self.fail(&format!("rows for sink `{}` cannot be stored: {error}", self.wiring.sinks[sink].name), "report it");
+                return None;
+            }
+        };
+        self.owed[sink].insert(epoch, Arc::new(SinkEpoch { epoch, previous, data: Arc::new(data) }));
+        Some(weir_state::OutboxEntry { sink: number, previous, payload })
+    }
+
+    fn append(&mut self, epoch: u64) {
+        // After a full disk the log's thread still has the record and tries again by itself.
+        let (Some(mut record), Some(mut meta)) = (self.sealed.remove(&epoch), self.meta_at_append.remove(&epoch)) else {
+            return;
+        };
+        for (sink, wiring) in self.wiring.sinks.iter().enumerate() {
+            let acked = self.protocol.sinks()[sink].exposed();
+            if let Some(stored) = meta.sinks.get_mut(&*wiring.name) {
+                stored.acked = acked;
+            }
+            if let Some(stored) = self.meta.sinks.get_mut(&*wiring.name) {
+                stored.acked = acked;
+            }
+        }
+        record.meta = meta.encode();
+        let _ = self.wiring.log.send(LogCommand::Append(record));
+    }
+
+    fn log_event(&mut self, event: LogEvent) {
+        match event {
+            LogEvent::Written { epoch, snapshot_due, sizes } => {
+                self.snapshot_due = self.snapshot_due.or(snapshot_due.filter(|_| self.snapshots.is_empty()));
+                self.wiring.status.durable(epoch, &sizes);
+                if let Some(snapshot) = self.snapshots.remove(&epoch) {
+                    let _ = self.wiring.log.send(snapshot);
+                }
+                for (sink, through) in self.rejects.durable(epoch) {
+                    self.command_sink(sink, SinkCommand::ForgetRejects { through });
+                }
+                self.input(Input::Written { epoch });
+            }
+            LogEvent::Full { epoch, message } => {
+                self.wiring.status.trouble("epoch log", Some(message));
+                self.input(Input::LogFull { epoch });
+            }
+            LogEvent::Failed { message } => {
+                self.fail(&message, "the process ends; start it again once the disk is sound");
+            }
+        }
+        if !self.protocol.log_full() {
+            self.wiring.status.trouble("epoch log", None);
+        }
+    }
+
+    fn expose(&mut self, sink: usize, epoch: u64) {
+        if let Some(entry) = self.owed[sink].get(&epoch) {
+            let entry = SinkEpoch::clone(entry);
+            self.command_sink(sink, SinkCommand::Expose(entry));
+        }
+    }
+
+    fn command_sink(&self, sink: usize, command: SinkCommand) {
+        // A sink's thread only ends when this sender is dropped.
+        let _ = self.wiring.sinks[sink].commands.send(command);
+    }
+
+    fn sink_event(&mut self, sink: usize, event: SinkEvent) {
+        let name = Arc::clone(&self.wiring.sinks[sink].name);
+        match event {
+            SinkEvent::Recovered(position) => {
+                self.wiring.status.trouble(&name, None);
+                self.input(Input::Recovered { sink, position });
+                self.acknowledge(sink);
+            }
+            SinkEvent::Accepted { epoch } => self.input(Input::Accepted { sink, epoch }),
+            SinkEvent::Exposed { through } => {
+                self.input(Input::Exposed { sink, through });
+                self.acknowledge(sink);
+            }
+            SinkEvent::Rejected(rejects) => {
+                let through = self.meta.sinks.get(&*name).map_or(0, |stored| stored.rejects_through);
+                self.rejects.add(sink, rejects, through);
+                self.input(Input::BarrierWanted);
+            }
+            SinkEvent::Lost(message) => {
+                self.wiring.status.trouble(&name, Some(message));
+                self.input(Input::Lost { sink });
+            }
+            SinkEvent::Fenced(message) => {
+                self.fail(&format!("sink `{name}`: {message}"), "another instance runs this pipeline; stop one of them");
+            }
+            SinkEvent::Failed { message, next } => self.fail(&format!("sink `{name}`: {message}"), &next),
+        }
+    }
+
+    fn acknowledge(&mut self, sink: usize) {
+        let exposed = self.protocol.sinks()[sink].exposed();
+        self.owed[sink] = self.owed[sink].split_off(&(exposed + 1));
+        let name = &self.wiring.sinks[sink].name;
+        self.wiring.status.exposed(name, exposed);
+        if let Some(stored) = self.meta.sinks.get(&**name) {
+            let _ = self.wiring.log.send(LogCommand::Acknowledge { sink: stored.number, epoch: exposed });
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Swap(request) => {
+                self.swaps.request(request, &self.meta);
+                self.input(Input::BarrierWanted);
+            }
+            Command::Stop { grace } => {
+                self.stop_deadline.get_or_insert(Instant::now() + grace);
+                self.wiring.status.state(PipelineState::Stopping);
+                self.input(Input::Stop);
+            }
+            Command::Abort => self.outcome = Some(Outcome::Aborted),
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let (rows, bytes) = self.wiring.shared.take_progress();
+        if rows > 0 || bytes > 0 {
+            self.input(Input::Progressed { rows, bytes });
+        }
+        self.input(Input::Tick { now_us: self.started.elapsed().as_micros() as u64 });
+        let ended = self.wiring.shared.ended.load(std::sync::atomic::Ordering::Acquire);
+        if ended == self.wiring.source_tasks && !self.finishing && self.stop_deadline.is_none() {
+            self.finishing = true;
+            self.input(Input::Stop);
+        }
+        self.swaps.on_tick(&mut self.meta, &self.wiring.status);
+    }
+
+    fn task_failed(&mut self, fault: TaskFault) {
+        let outcome = match fault {
+            TaskFault::Plugin { step, digest, fault } => {
+                let reason = format!("plugin {digest} {fault}");
+                match self.swaps.watched(&step, &self.meta) {
+                    Some(to) => Outcome::RollBack { step, to, reason },
+                    None => Outcome::Paused { step: step.to_string(), reason },
+                }
+            }
+            TaskFault::Source { source_id, partition, message, next } => {
+                Outcome::Failed { message: format!("source `{source_id}`, partition {partition}: {message}"), next }
+            }
+            TaskFault::Internal { step, message } => {
+                Outcome::Failed { message: format!("step `{step}`: {message}"), next: "report it".into() }
+            }
+        };
+        // Epochs that are sealed stay: wait for the log before the open one is abandoned.
+        self.fault.get_or_insert(outcome);
+    }
+
+    fn look_for_end(&mut self) {
+        if self.outcome.is_some() {
+            return;
+        }
+        if self.fault.is_some() && self.protocol.durable() == self.protocol.assigned() {
+            self.outcome = self.fault.take();
+        } else if self.protocol.all_exposed() {
+            self.outcome = Some(if self.finishing { Outcome::Finished } else { Outcome::Stopped { owed: vec![] } });
+        } else if self.stop_deadline.is_some_and(|deadline| Instant::now() >= deadline) && self.protocol.all_durable() {
+            self.outcome = Some(Outcome::Stopped { owed: self.still_owed() });
+        }
+    }
+
+    fn still_owed(&self) -> Vec<(String, u64)> {
+        let owed = self.wiring.sinks.iter().zip(self.protocol.sinks());
+        let counted = owed.map(|(wiring, sink)| (wiring.name.to_string(), sink.owed_epochs().count() as u64));
+        counted.filter(|(_, epochs)| *epochs > 0).collect()
+    }
+
+    fn refuse(&mut self, sink: usize, refusal: Refusal) {
+        let next = match refusal {
+            Refusal::TargetForgot { .. } | Refusal::TargetBehind { .. } => {
+                "restore the target, or start with a fresh state folder and a fresh target"
+            }
+            Refusal::StateBehind { .. } => "start with the newest state folder; two copies of it must not run",
+        };
+        let message = format!("sink `{}`: {refusal}", self.wiring.sinks[sink].name);
+        self.fail(&message, next);
+    }
+
+    fn fail(&mut self, message: &str, next: &str) {
+        self.outcome.get_or_insert(Outcome::Failed { message: message.to_owned(), next: next.to_owned() });
+    }
+}
+

@@ -1,0 +1,144 @@
+//! Swaps as the coordinator sees them: a checked plugin waits for a barrier, rides on it, and is watched behind it.
+//!
+//! Checking happened before (see `swap`); switching happens in the tasks.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use crate::barrier::SwapOrder;
+use crate::meta::EpochMeta;
+use crate::status::StatusBoard;
+
+/// How long a swap's caller waits for the new version's first row.
+const FIRST_ROW_WAIT: Duration = Duration::from_millis(300);
+
+/// A checked plugin that wants into the running pipeline.
+pub struct SwapRequest {
+    pub order: Arc<SwapOrder>,
+    pub watch: Duration,
+    pub reply: Sender<SwapResult>,
+}
+
+/// How a swap went.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SwapResult {
+    /// The first epoch that the new version makes.
+    pub epoch: u64,
+    /// From the old version's last row to the new one's first, the longest over the tasks; absent while no row came.
+    pub pause_ns: Option<u64>,
+}
+
+/// A new version under watch.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    pub step: Arc<str>,
+    /// Digest to return to.
+    pub previous: Arc<str>,
+    pub until: Instant,
+}
+
+struct Riding {
+    request: SwapRequest,
+    barrier: u64,
+    sealed: Option<(u64, Instant)>,
+    pause_ns: Option<u64>,
+}
+
+/// All swaps of one incarnation.
+pub struct Swaps {
+    waiting: Vec<SwapRequest>,
+    riding: Vec<Riding>,
+    watches: Vec<Watch>,
+}
+
+impl Swaps {
+    pub fn new(watches: Vec<Watch>) -> Self {
+        Self { waiting: Vec::new(), riding: Vec::new(), watches }
+    }
+
+    pub fn request(&mut self, request: SwapRequest, meta: &EpochMeta) {
+        debug_assert!(meta.plugins.contains_key(&*request.order.step), "swaps name steps of the plan");
+        self.waiting.push(request);
+    }
+
+    /// The swaps that ride on `barrier`.
+    pub fn take_waiting(&mut self, barrier: u64) -> Vec<Arc<SwapOrder>> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let orders = waiting.iter().map(|request| Arc::clone(&request.order)).collect();
+        let riding = |request| Riding { request, barrier, sealed: None, pause_ns: None };
+        self.riding.extend(waiting.into_iter().map(riding));
+        orders
+    }
+
+    /// Notes in `meta` who made the epoch and who runs behind it; answers whether a swap rode on the barrier.
+    pub fn sealed(&mut self, barrier: u64, epoch: u64, meta: &mut EpochMeta) -> bool {
+        meta.plugins.values_mut().for_each(|plugin| plugin.made_by.clone_from(&plugin.running));
+        let mut swapped = false;
+        for riding in self.riding.iter_mut().filter(|riding| riding.barrier == barrier) {
+            swapped = true;
+            riding.sealed = Some((epoch + 1, Instant::now()));
+            let order = &riding.request.order;
+            let Some(plugin) = meta.plugins.get_mut(&*order.step) else { continue };
+            let previous = std::mem::replace(&mut plugin.running, order.factory.digest().to_string());
+            plugin.previous = Some(previous.clone());
+            self.watches.retain(|watch| watch.step != order.step);
+            self.watches.push(Watch {
+                step: Arc::clone(&order.step),
+                previous: previous.into(),
+                until: Instant::now() + riding.request.watch,
+            });
+        }
+        swapped
+    }
+
+    /// The new version of `step` took its first row in one task.
+    pub fn first_row(&mut self, step: &str, pause_ns: u64) {
+        for riding in self.riding.iter_mut().filter(|riding| *riding.request.order.step == *step) {
+            riding.pause_ns = riding.pause_ns.max(Some(pause_ns));
+        }
+    }
+
+    /// Answers callers, and keeps versions that were watched long enough.
+    pub fn on_tick(&mut self, meta: &mut EpochMeta, status: &StatusBoard) {
+        self.riding.retain(|riding| match riding.sealed {
+            Some((epoch, since)) if riding.pause_ns.is_some() || since.elapsed() > FIRST_ROW_WAIT => {
+                let order = &riding.request.order;
+                let result = SwapResult { epoch, pause_ns: riding.pause_ns };
+                status.swapped(&order.step, order.factory.as_ref(), &result);
+                // The caller may have given up; the swap stands.
+                let _ = riding.request.reply.send(result);
+                false
+            }
+            _ => true,
+        });
+        let now = Instant::now();
+        for watch in self.watches.extract_if(.., |watch| watch.until <= now) {
+            if let Some(plugin) = meta.plugins.get_mut(&*watch.step) {
+                plugin.previous = None;
+            }
+            status.kept(&watch.step);
+        }
+    }
+
+    /// The digest to return to, while the step's version is watched; a version that failed before its barrier was
+    /// sealed is watched too.
+    pub fn watched(&self, step: &str, meta: &EpochMeta) -> Option<Arc<str>> {
+        let unsealed = |riding: &Riding| riding.sealed.is_none() && *riding.request.order.step == *step;
+        if self.riding.iter().any(unsealed) {
+            return meta.plugins.get(step).map(|plugin| plugin.running.as_str().into());
+        }
+        self.watches.iter().find(|watch| *watch.step == *step).map(|watch| Arc::clone(&watch.previous))
+    }
+
+    pub fn watched_steps(&self) -> Vec<Arc<str>> {
+        self.watches.iter().map(|watch| Arc::clone(&watch.step)).collect()
+    }
+
+    /// The incarnation ends: callers learn by their dropped reply.
+    pub fn abandon(&mut self) {
+        self.waiting.clear();
+        self.riding.clear();
+    }
+}

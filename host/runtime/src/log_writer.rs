@@ -1,0 +1,122 @@
+//! The thread that makes epochs durable: appends records, writes snapshots, waits out a full disk.
+//!
+//! Only this thread touches the store while the pipeline runs. A failed sync is reported and ends the process; it is
+//! never tried again.
+
+use std::collections::VecDeque;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use weir_state::{EpochRecord, Sizes, StateDelta, Store, WriteError};
+
+/// Between two attempts on a full disk.
+const FULL_BACK_OFF: Duration = Duration::from_millis(500);
+
+/// What the coordinator wants of the log.
+#[derive(Debug)]
+pub enum LogCommand {
+    Append(EpochRecord),
+    /// The whole state of a key group as it was sealed with `epoch`, which is durable by then.
+    Snapshot {
+        key_group: u16,
+        epoch: u64,
+        deltas: Vec<StateDelta>,
+    },
+    Acknowledge {
+        sink: u16,
+        epoch: u64,
+    },
+}
+
+/// What the log tells.
+#[derive(Debug)]
+pub enum LogEvent {
+    Written { epoch: u64, snapshot_due: Option<u16>, sizes: Sizes },
+    Full { epoch: u64, message: String },
+    Failed { message: String },
+}
+
+/// Starts the thread. It ends, and closes the store, when the commands' sender is dropped.
+pub fn spawn(
+    store: Store,
+    commands: Receiver<LogCommand>,
+    events: Sender<LogEvent>,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("epoch-log".into()).spawn(move || LogWriter { store, commands, events, deferred: VecDeque::new() }.run())
+}
+
+struct LogWriter {
+    store: Store,
+    commands: Receiver<LogCommand>,
+    events: Sender<LogEvent>,
+    /// Commands that came while an append waited for space.
+    deferred: VecDeque<LogCommand>,
+}
+
+impl LogWriter {
+    fn run(mut self) {
+        while let Some(command) = self.deferred.pop_front().or_else(|| self.commands.recv().ok()) {
+            let result = match command {
+                LogCommand::Append(record) => self.append(&record),
+                LogCommand::Snapshot { key_group, epoch, deltas } => self.snapshot(key_group, epoch, &deltas),
+                LogCommand::Acknowledge { sink, epoch } => {
+                    self.store.acknowledge(sink, epoch);
+                    Ok(true)
+                }
+            };
+            match result {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    self.tell(LogEvent::Failed { message: error.to_string() });
+                    return;
+                }
+            }
+        }
+        if let Err(error) = self.store.close() {
+            tracing::warn!("the state was not closed cleanly, the next start replays it: {error}");
+        }
+    }
+
+    /// Answers whether the thread is still wanted.
+    fn append(&mut self, record: &EpochRecord) -> Result<bool, WriteError> {
+        loop {
+            match self.store.append(record) {
+                Ok(()) => {
+                    let snapshot_due = self.store.snapshot_due();
+                    self.tell(LogEvent::Written { epoch: record.epoch, snapshot_due, sizes: self.store.sizes() });
+                    return Ok(true);
+                }
+                Err(error) if error.may_retry() => {
+                    self.tell(LogEvent::Full { epoch: record.epoch, message: error.to_string() });
+                    let until = Instant::now() + FULL_BACK_OFF;
+                    while let Some(left) = until.checked_duration_since(Instant::now()) {
+                        match self.commands.recv_timeout(left) {
+                            Ok(command) => self.deferred.push_back(command),
+                            Err(RecvTimeoutError::Timeout) => {}
+                            Err(RecvTimeoutError::Disconnected) => return Ok(false),
+                        }
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn snapshot(&mut self, key_group: u16, epoch: u64, deltas: &[StateDelta]) -> Result<bool, WriteError> {
+        match self.store.write_snapshot(key_group, epoch, deltas) {
+            // The log still has everything; the key group is asked for again when it is due.
+            Err(error) if error.may_retry() => {
+                tracing::warn!("no snapshot of key group {key_group}: {error}");
+                Ok(true)
+            }
+            result => result.map(|()| true),
+        }
+    }
+
+    fn tell(&self, event: LogEvent) {
+        // The coordinator outlives this thread; when it is gone nobody needs to know.
+        let _ = self.events.send(event);
+    }
+}

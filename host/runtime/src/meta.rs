@@ -1,0 +1,171 @@
+//! What an epoch record says beside state and outbox: positions, time, plugins, sinks, counters.
+//!
+//! Stored as JSON with a version, so that a person can read it and a later Weir can add to it. Every epoch holds all of
+//! it, not a delta: the newest record alone tells where the pipeline stands.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use weir_stream::time::{InputTime, NO_WATERMARK};
+
+use crate::barrier::{PartitionPosition, StepCounts};
+
+const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochMeta {
+    version: u32,
+    /// By `source/partition`.
+    pub positions: BTreeMap<String, StoredPosition>,
+    /// Combined watermark by keyed stage.
+    pub stages: BTreeMap<String, i64>,
+    /// By step.
+    pub plugins: BTreeMap<String, StoredPlugin>,
+    /// Number of each sink in the outbox, what it has exposed, and its newest entry.
+    pub sinks: BTreeMap<String, StoredSink>,
+    /// Sums since the pipeline was created, by step.
+    pub counts: BTreeMap<String, StepCounts>,
+    /// Number of each keyed step in the state.
+    pub steps: BTreeMap<String, u16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPosition {
+    pub next_offset: Option<i64>,
+    pub watermark_us: i64,
+    pub idle: bool,
+    pub max_event_time_us: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPlugin {
+    /// Digest that made this epoch's rows.
+    pub made_by: String,
+    /// Digest that runs behind this epoch, and on after a restart.
+    pub running: String,
+    /// While `running` is watched: the digest to return to.
+    pub previous: Option<String>,
+    /// Digest that the manifest resolved to when the pipeline last started; another one at the next start is a swap
+    /// request.
+    pub manifest: String,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredSink {
+    pub number: u16,
+    pub acked: u64,
+    /// Epoch of the sink's newest outbox entry; the next entry names it.
+    pub newest: u64,
+    /// Rejects of this epoch and before are dead letters already.
+    pub rejects_through: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    #[error("epoch meta of version {0}; this Weir reads version {VERSION}")]
+    Version(u32),
+    #[error("epoch meta is malformed: {0}")]
+    Malformed(#[from] serde_json::Error),
+}
+
+impl Default for EpochMeta {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            positions: BTreeMap::new(),
+            stages: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            steps: BTreeMap::new(),
+        }
+    }
+}
+
+impl EpochMeta {
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("maps of plain values always serialise")
+    }
+
+    /// # Errors
+    /// See [`MetaError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, MetaError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let Versioned { version } = serde_json::from_slice(bytes)?;
+        if version != VERSION {
+            return Err(MetaError::Version(version));
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
+    pub fn position(&self, source: &str, partition: u32) -> StoredPosition {
+        self.positions.get(&format!("{source}/{partition}")).copied().unwrap_or(StoredPosition {
+            next_offset: None,
+            watermark_us: NO_WATERMARK,
+            idle: false,
+            max_event_time_us: i64::MIN,
+        })
+    }
+
+    /// Notes a position; answers whether it changed.
+    pub fn set_position(&mut self, position: &PartitionPosition) -> bool {
+        let InputTime { watermark_us, idle } = position.time;
+        let stored = StoredPosition {
+            next_offset: position.next_offset,
+            watermark_us,
+            idle,
+            max_event_time_us: position.max_event_time_us,
+        };
+        let key = format!("{}/{}", position.source, position.partition);
+        self.positions.insert(key, stored) != Some(stored)
+    }
+
+    pub fn stage_watermark(&self, stage: &str) -> i64 {
+        self.stages.get(stage).copied().unwrap_or(NO_WATERMARK)
+    }
+
+    /// The number of sink `name`, new ones numbered behind all that ever were.
+    pub fn sink_number(&mut self, name: &str) -> u16 {
+        let free = self.sinks.values().map(|sink| sink.number + 1).max().unwrap_or(0);
+        self.sinks.entry(name.to_owned()).or_insert(StoredSink { number: free, ..StoredSink::default() }).number
+    }
+
+    /// The number of keyed step `id` in state deltas.
+    pub fn step_number(&mut self, id: &str) -> u16 {
+        let free = self.steps.values().map(|number| number + 1).max().unwrap_or(0);
+        *self.steps.entry(id.to_owned()).or_insert(free)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meta_comes_back_and_another_version_is_named() {
+        let mut meta = EpochMeta::default();
+        assert_eq!((meta.sink_number("a"), meta.sink_number("b"), meta.sink_number("a")), (0, 1, 0));
+        meta.counts.insert("clean".into(), StepCounts { rows_in: 3, ..StepCounts::default() });
+        assert_eq!(EpochMeta::decode(&meta.encode()).unwrap(), meta);
+        let newer = String::from_utf8(meta.encode()).unwrap().replace("\"version\":1", "\"version\":2");
+        assert!(matches!(EpochMeta::decode(newer.as_bytes()), Err(MetaError::Version(2))));
+    }
+
+    #[test]
+    fn a_position_that_stays_is_no_change() {
+        let mut meta = EpochMeta::default();
+        let position = PartitionPosition {
+            source: "s".into(),
+            partition: 1,
+            next_offset: Some(5),
+            time: InputTime { watermark_us: 3, idle: false },
+            max_event_time_us: 4,
+        };
+        assert!(meta.set_position(&position));
+        assert!(!meta.set_position(&position));
+        assert_eq!(meta.position("s", 1).next_offset, Some(5));
+    }
+}

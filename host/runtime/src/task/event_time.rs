@@ -1,0 +1,219 @@
+//! Gives decoded rows their event time and the watermark that they are judged by; refuses times that cannot be.
+//!
+//! A refused row never moves the watermark. What "far future" means depends on where the time comes from: a payload
+//! column is held against the record's own timestamp; a record timestamp (or a column of a record without one) against
+//! the smaller of the wall clock and the partition's largest time so far plus `max_jump_us`.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType,
+};
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::{DataType, TimeUnit};
+use weir_stream::record::NO_TIMESTAMP;
+use weir_stream::time::{BoundedDisorder, END_OF_TIME};
+use weir_stream::{Reject, Rejects, SourceRecords};
+
+/// 9999-12-31T23:59:59.999999Z: later times are refused.
+const LAST_TIME_US: i64 = 253_402_300_799_999_999;
+
+/// Where a source's event time comes from, and its bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventTimeSpec {
+    /// Index of the column; `None`: the record's timestamp.
+    pub column: Option<usize>,
+    pub disorder_us: i64,
+    pub max_future_us: i64,
+    pub max_jump_us: i64,
+    /// `None`: partitions never count as idle.
+    pub idle_after_us: Option<i64>,
+}
+
+/// The event-time clock of one source partition.
+#[derive(Debug)]
+pub struct EventTimeAssigner {
+    spec: EventTimeSpec,
+    clock: BoundedDisorder,
+    max_event_time_us: i64,
+    ended: bool,
+}
+
+/// Rows that got their time.
+pub struct Assigned {
+    /// Rows of the decoded batch, ascending; `None`: all of them.
+    pub kept: Option<Vec<u32>>,
+    /// One a kept row.
+    pub event_times_us: Vec<i64>,
+    pub watermarks_us: Vec<i64>,
+    /// `row` is the row of the decoded batch.
+    pub rejects: Rejects,
+}
+
+impl EventTimeAssigner {
+    pub fn new(spec: EventTimeSpec, watermark_us: i64, max_event_time_us: i64) -> Self {
+        let clock = BoundedDisorder::new(spec.disorder_us, watermark_us);
+        Self { spec, clock, max_event_time_us, ended: false }
+    }
+
+    /// What the tasks behind are told: the end of time once the partition has ended.
+    pub fn watermark_us(&self) -> i64 {
+        if self.ended { END_OF_TIME } else { self.clock.watermark_us() }
+    }
+
+    /// What an epoch stores: the watermark that the data gave, so that a later run may go on behind a bounded one.
+    pub fn stored_watermark_us(&self) -> i64 {
+        self.clock.watermark_us()
+    }
+
+    pub fn max_event_time_us(&self) -> i64 {
+        self.max_event_time_us
+    }
+
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// `rows`: the record number of each row; `wall_us`: now.
+    pub fn assign(&mut self, columns: &RecordBatch, rows: &[u32], records: &SourceRecords, wall_us: i64) -> Assigned {
+        let column_times = self.spec.column.map(|column| to_micros(columns.column(column)));
+        let mut assigned = Assigned {
+            kept: None,
+            event_times_us: Vec::with_capacity(rows.len()),
+            watermarks_us: Vec::with_capacity(rows.len()),
+            rejects: Vec::new(),
+        };
+        for (row, record) in rows.iter().enumerate() {
+            let record_time = records.timestamps_us[*record as usize];
+            let time = column_times.as_ref().map_or(Some(record_time), |times| times[row]);
+            match self.judge(time, record_time, wall_us) {
+                Ok(time) => {
+                    self.max_event_time_us = self.max_event_time_us.max(time);
+                    assigned.event_times_us.push(time);
+                    assigned.watermarks_us.push(self.clock.observe(time));
+                    if let Some(kept) = &mut assigned.kept {
+                        kept.push(row as u32);
+                    }
+                }
+                Err((code, reason)) => {
+                    assigned.kept.get_or_insert_with(|| (0..row as u32).collect());
+                    assigned.rejects.push(Reject::new(row as u32, code, reason));
+                }
+            }
+        }
+        assigned
+    }
+
+    fn judge(&self, time: Option<i64>, record_time: i64, wall_us: i64) -> Result<i64, (&'static str, String)> {
+        let time = time.filter(|time| *time != NO_TIMESTAMP);
+        let time = time.ok_or_else(|| ("event-time-missing", "the row has no event time".to_owned()))?;
+        if !(0..=LAST_TIME_US).contains(&time) {
+            let reason = format!("event time {time} us is outside 1970-01-01 to 9999-12-31");
+            return Err(("event-time-range", reason));
+        }
+        let (base, of) = if self.spec.column.is_some() && record_time != NO_TIMESTAMP {
+            (record_time, "its record's timestamp")
+        } else if self.max_event_time_us == i64::MIN {
+            (wall_us, "now")
+        } else {
+            (wall_us.min(self.max_event_time_us.saturating_add(self.spec.max_jump_us)), "what its partition reached")
+        };
+        if time > base.saturating_add(self.spec.max_future_us) {
+            let ahead_s = (time - base) / 1_000_000;
+            return Err(("event-time-future", format!("event time is {ahead_s} s ahead of {of}")));
+        }
+        Ok(time)
+    }
+}
+
+/// A time column in microseconds; `None` where it is null or does not fit.
+///
+/// # Panics
+/// For columns that are neither timestamps, dates nor `int64` microseconds; the planner lets no other through.
+fn to_micros(column: &dyn Array) -> Vec<Option<i64>> {
+    let scaled = |values: &[i64], multiply: i64, divide: i64| -> Vec<Option<i64>> {
+        let micros = |value: i64| value.checked_mul(multiply).map(|value| value.div_euclid(divide));
+        let value = |(row, value): (usize, &i64)| if column.is_null(row) { None } else { micros(*value) };
+        values.iter().enumerate().map(value).collect()
+    };
+    match column.data_type() {
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            scaled(column.as_primitive::<TimestampSecondType>().values(), 1_000_000, 1)
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            scaled(column.as_primitive::<TimestampMillisecondType>().values(), 1000, 1)
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            scaled(column.as_primitive::<TimestampMicrosecondType>().values(), 1, 1)
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            scaled(column.as_primitive::<TimestampNanosecondType>().values(), 1, 1000)
+        }
+        DataType::Date32 => {
+            let days: Vec<i64> = column.as_primitive::<Date32Type>().values().iter().map(|day| i64::from(*day)).collect();
+            scaled(&days, 86_400_000_000, 1)
+        }
+        DataType::Int64 => scaled(column.as_primitive::<Int64Type>().values(), 1, 1),
+        other => unreachable!("the planner lets no {other} be an event time"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::TimestampMillisecondArray;
+    use arrow_schema::{Field, Schema};
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn assign(times_ms: Vec<Option<i64>>, record_times_us: Vec<i64>, wall_us: i64) -> (Assigned, EventTimeAssigner) {
+        let spec = EventTimeSpec {
+            column: Some(0),
+            disorder_us: 2 * SECOND,
+            max_future_us: 60 * SECOND,
+            max_jump_us: 3600 * SECOND,
+            idle_after_us: None,
+        };
+        let field = Field::new("at", DataType::Timestamp(TimeUnit::Millisecond, None), true);
+        let rows: Vec<u32> = (0..times_ms.len() as u32).collect();
+        let column = Arc::new(TimestampMillisecondArray::from(times_ms));
+        let columns = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![column]).unwrap();
+        let records = SourceRecords { timestamps_us: record_times_us, ..SourceRecords::default() };
+        let mut assigner = EventTimeAssigner::new(spec, i64::MIN, i64::MIN);
+        (assigner.assign(&columns, &rows, &records, wall_us), assigner)
+    }
+
+    #[test]
+    fn a_far_future_time_is_refused_and_moves_nothing() {
+        let times = vec![Some(10_000), Some(4_070_908_800_000), Some(11_000)];
+        let (assigned, assigner) = assign(times, vec![10 * SECOND; 3], 0);
+        assert_eq!(assigned.kept, Some(vec![0, 2]));
+        assert_eq!(assigned.rejects[0].code, "event-time-future");
+        assert_eq!(assigner.watermark_us(), 9 * SECOND);
+        assert_eq!(assigner.max_event_time_us(), 11 * SECOND);
+    }
+
+    #[test]
+    fn without_a_record_timestamp_the_wall_clock_judges() {
+        let (assigned, _) = assign(vec![Some(100_000), Some(1_000)], vec![NO_TIMESTAMP; 2], SECOND);
+        assert_eq!(assigned.kept, Some(vec![1]));
+    }
+
+    #[test]
+    fn a_missing_or_negative_time_is_refused() {
+        let (assigned, _) = assign(vec![None, Some(-1)], vec![0; 2], 0);
+        let codes: Vec<_> = assigned.rejects.iter().map(|reject| reject.code.as_ref()).collect();
+        assert_eq!(codes, ["event-time-missing", "event-time-range"]);
+        assert!(assigned.event_times_us.is_empty());
+    }
+
+    #[test]
+    fn when_all_rows_are_good_no_row_list_is_made() {
+        let (assigned, _) = assign(vec![Some(5_000), Some(3_000)], vec![6 * SECOND; 2], 0);
+        assert_eq!(assigned.kept, None);
+        assert_eq!(assigned.watermarks_us, [i64::MIN, 3 * SECOND]);
+    }
+}

@@ -1,0 +1,197 @@
+//! Owns a range of key groups of one keyed step: aligns barriers and watermarks of all its inputs, feeds the window,
+//! runs what fires through the steps behind it.
+
+use std::sync::Arc;
+
+use weir_operators::{KeyedBatch, Outputs, StepFault, WindowAggregate};
+use weir_state::DeltaBuilder;
+use weir_stream::Batch;
+use weir_stream::time::{CombinedWatermark, END_OF_TIME, InputTime};
+
+use super::chain::Chain;
+use super::output::TaskOutput;
+use crate::barrier::{Barrier, StepCounts, TaskPart};
+use crate::channel::{Channel, Message};
+use crate::shared::{Shared, TaskEvent, TaskFault};
+use crate::status::StepMeter;
+use crate::worker::{Activity, Task};
+
+/// Messages taken in one run, so that tasks of one worker take turns.
+const MESSAGES_PER_RUN: usize = 64;
+
+/// The task of one range of key groups.
+pub struct KeyedTask {
+    number: usize,
+    step: Arc<str>,
+    step_number: u16,
+    inputs: Vec<Arc<Channel>>,
+    /// Inputs that have passed the barrier being aligned.
+    aligned: Vec<bool>,
+    time: CombinedWatermark,
+    aggregate: WindowAggregate,
+    chain: Chain,
+    out: TaskOutput,
+    outputs: Outputs,
+    meter: Arc<StepMeter>,
+    counts: StepCounts,
+}
+
+/// What a keyed task is made of.
+pub struct KeyedTaskParts {
+    pub number: usize,
+    pub step: Arc<str>,
+    /// Number of the step in state deltas.
+    pub step_number: u16,
+    pub inputs: Vec<Arc<Channel>>,
+    /// Combined watermark of an earlier run.
+    pub watermark_us: i64,
+    pub aggregate: WindowAggregate,
+    pub chain: Chain,
+    pub out: TaskOutput,
+    pub meter: Arc<StepMeter>,
+}
+
+impl KeyedTask {
+    pub fn new(parts: KeyedTaskParts) -> Self {
+        let KeyedTaskParts { number, step, step_number, inputs, watermark_us, aggregate, chain, out, meter } = parts;
+        let mut time = CombinedWatermark::new(inputs.len());
+        time.restore(watermark_us);
+        Self {
+            number,
+            step,
+            step_number,
+            aligned: vec![false; inputs.len()],
+            inputs,
+            time,
+            aggregate,
+            chain,
+            out,
+            outputs: Outputs::default(),
+            meter,
+            counts: StepCounts::default(),
+        }
+    }
+
+    /// The next message of any input that is not waiting for the others' barrier.
+    fn receive(&self, from: usize) -> Option<(usize, Message)> {
+        let inputs = self.inputs.len();
+        let turn = (0..inputs).map(|step| (from + step) % inputs).filter(|input| !self.aligned[*input]);
+        turn.into_iter().find_map(|input| Some((input, self.inputs[input].receive()?)))
+    }
+
+    fn rows(&mut self, rows: KeyedBatch, shared: &Shared) -> Result<(), TaskFault> {
+        let rows_in = rows.rows() as u64;
+        self.aggregate.process(rows, &mut self.outputs).map_err(|fault| self.internal(&fault))?;
+        let late = std::mem::take(&mut self.outputs.late);
+        let mut counts = StepCounts { rows_in, rejected: self.outputs.rejects.len() as u64, ..StepCounts::default() };
+        self.out.reject(&self.step, None, std::mem::take(&mut self.outputs.rejects));
+        for batch in late {
+            counts.late += batch.rows() as u64;
+            self.out.late(&self.step, &batch);
+        }
+        self.emit(&mut counts, shared)?;
+        self.count(counts);
+        Ok(())
+    }
+
+    fn time(&mut self, input: usize, time: InputTime, shared: &Shared) -> Result<(), TaskFault> {
+        let Some(watermark_us) = self.time.update(input, time) else { return Ok(()) };
+        self.aggregate.advance(watermark_us, &mut self.outputs).map_err(|fault| self.internal(&fault))?;
+        let mut counts = StepCounts::default();
+        self.emit(&mut counts, shared)?;
+        if counts.rows_out > 0 {
+            shared.progressed(counts.rows_out, 0);
+        }
+        self.count(counts);
+        self.out.send_time(InputTime { watermark_us, idle: false });
+        Ok(())
+    }
+
+    /// Sends what the window gave on its way.
+    fn emit(&mut self, counts: &mut StepCounts, shared: &Shared) -> Result<(), TaskFault> {
+        let batches: Vec<(usize, Batch)> = std::mem::take(&mut self.outputs.batches);
+        for (_, batch) in batches {
+            counts.rows_out += batch.rows() as u64;
+            self.chain.run(batch, &mut self.out, shared)?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, counts: StepCounts) {
+        self.meter.add(counts);
+        self.counts.add(counts);
+    }
+
+    /// One input has passed the barrier; answers whether all have, and the task ends.
+    fn align(&mut self, input: usize, barrier: Arc<Barrier>, shared: &Shared) -> Result<bool, TaskFault> {
+        self.aligned[input] = true;
+        if self.aligned.iter().any(|aligned| !aligned) {
+            return Ok(false);
+        }
+        self.aligned.fill(false);
+        self.pass(&barrier, shared)?;
+        Ok(barrier.last)
+    }
+
+    fn pass(&mut self, barrier: &Arc<Barrier>, shared: &Shared) -> Result<(), TaskFault> {
+        let (outputs, dead_letters) = self.out.seal()?;
+        let mut counts = self.chain.pass(barrier)?;
+        counts.push((Arc::clone(&self.step), std::mem::take(&mut self.counts)));
+        let step = self.step_number;
+        let deltas = self.aggregate.seal(|key_group| DeltaBuilder::new(step, key_group));
+        let snapshot = barrier.snapshot.filter(|key_group| self.aggregate.key_groups().contains(key_group));
+        let snapshot = snapshot.map(|key_group| {
+            let mut builder = DeltaBuilder::new(step, key_group);
+            self.aggregate.snapshot(key_group, &mut builder);
+            builder.finish()
+        });
+        let part = TaskPart {
+            task: self.number,
+            stage_watermark: Some((Arc::clone(&self.step), self.stored_watermark_us())),
+            deltas: deltas.into_iter().map(DeltaBuilder::finish).filter(|delta| !delta.is_empty()).collect(),
+            snapshot: snapshot.into_iter().collect(),
+            outputs,
+            dead_letters,
+            counts,
+            ..TaskPart::default()
+        };
+        self.out.send_barrier(barrier);
+        shared.tell(TaskEvent::Passed { barrier: barrier.id, part: Box::new(part) });
+        Ok(())
+    }
+
+    /// After a bounded run's end a later run may go on, but not into windows that have fired.
+    fn stored_watermark_us(&self) -> i64 {
+        match self.time.watermark_us() {
+            END_OF_TIME => self.aggregate.fired_through_us(),
+            watermark_us => watermark_us,
+        }
+    }
+
+    fn internal(&self, fault: &StepFault) -> TaskFault {
+        TaskFault::Internal { step: Arc::clone(&self.step), message: fault.to_string() }
+    }
+}
+
+impl Task for KeyedTask {
+    fn run(&mut self, shared: &Shared) -> Result<Activity, TaskFault> {
+        for turn in 0..MESSAGES_PER_RUN {
+            if !self.out.has_room() {
+                return Ok(if turn == 0 { Activity::Idle } else { Activity::Busy });
+            }
+            let Some((input, message)) = self.receive(turn) else {
+                return Ok(if turn == 0 { Activity::Idle } else { Activity::Busy });
+            };
+            match message {
+                Message::Rows(rows) => self.rows(rows, shared)?,
+                Message::Time(time) => self.time(input, time, shared)?,
+                Message::Barrier(barrier) => {
+                    if self.align(input, barrier, shared)? {
+                        return Ok(Activity::Done);
+                    }
+                }
+            }
+        }
+        Ok(Activity::Busy)
+    }
+}

@@ -1,0 +1,141 @@
+//! A plugin as a step of one task: calls it, switches to another version behind a barrier, and keeps a sample of its
+//! input for the next version's self-test.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use arrow_array::{ArrayRef, StringArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use weir_operators::{BisectionBudget, Operator, Outputs, StepFault, TransformStep};
+use weir_stream::{Batch, TransformFactory};
+
+use crate::barrier::SwapOrder;
+use crate::shared::{Shared, TaskEvent, TaskFault};
+
+/// Rows of input that are kept for self-tests.
+pub const SAMPLE_ROWS: usize = 1024;
+
+/// The newest input of a plugin step, shared with the gate.
+#[derive(Debug, Default)]
+pub struct Sample(Mutex<Option<Batch>>);
+
+impl Sample {
+    fn keep(&self, batch: &Batch) {
+        // The gate holds the lock only to clone; a sample that is skipped is followed by another.
+        if let Ok(mut sample) = self.0.try_lock() {
+            *sample = Some(batch.slice(0, batch.rows().min(SAMPLE_ROWS)));
+        }
+    }
+
+    pub fn get(&self) -> Option<Batch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What stays the same when the version changes.
+#[derive(Clone)]
+pub struct PluginSite {
+    pub step: Arc<str>,
+    pub input: SchemaRef,
+    pub sample: Arc<Sample>,
+    /// Name of a column that says which digest made the row, if the manifest asks for one.
+    pub digest_column: Option<String>,
+}
+
+/// The running version in one task.
+pub struct PluginStep {
+    site: PluginSite,
+    factory: Arc<dyn TransformFactory>,
+    transform: TransformStep,
+    last_row_at: Option<Instant>,
+    /// The new version's first row is still to come.
+    just_switched: bool,
+}
+
+impl PluginStep {
+    /// # Errors
+    /// When the plugin has no instance, or its contract does not fit the input after all.
+    pub fn new(site: PluginSite, factory: Arc<dyn TransformFactory>, watching: bool) -> Result<Self, TaskFault> {
+        let transform = instantiate(&site, &factory, None, watching)?;
+        Ok(Self { site, factory, transform, last_row_at: None, just_switched: false })
+    }
+
+    pub fn digest(&self) -> &Arc<str> {
+        self.factory.digest()
+    }
+
+    /// # Errors
+    /// The plugin's fault, when guilty rows were not to be looked for or were too many.
+    pub fn process(&mut self, batch: Batch, out: &mut Outputs, shared: &Shared) -> Result<(), TaskFault> {
+        if std::mem::take(&mut self.just_switched) {
+            let pause = self.last_row_at.map_or(0, |at| at.elapsed().as_nanos() as u64);
+            shared.tell(TaskEvent::Swapped { step: Arc::clone(&self.site.step), pause_ns: pause });
+        }
+        self.site.sample.keep(&batch);
+        let made = out.batches.len();
+        self.transform.process(batch, out).map_err(|fault| self.fault(fault))?;
+        if let Some(column) = &self.site.digest_column {
+            for (_, batch) in &mut out.batches[made..] {
+                *batch = stamp(batch, column, self.factory.digest()).map_err(|fault| self.fault(fault.into()))?;
+            }
+        }
+        self.last_row_at = Some(Instant::now());
+        Ok(())
+    }
+
+    /// A new epoch begins; `order` is the version that runs from here on, if another one was ordered. While
+    /// `watching`, no guilty row is looked for: the fault brings the old version back.
+    ///
+    /// # Errors
+    /// When the new version has no instance.
+    pub fn pass(&mut self, order: Option<&Arc<SwapOrder>>, watching: bool) -> Result<(), TaskFault> {
+        if let Some(order) = order {
+            self.transform = instantiate(&self.site, &order.factory, order.take_instance(), watching)?;
+            self.factory = Arc::clone(&order.factory);
+            self.just_switched = true;
+        }
+        self.transform.budget().renew();
+        self.transform.budget().set_watching(watching);
+        Ok(())
+    }
+
+    fn fault(&self, fault: StepFault) -> TaskFault {
+        let (step, digest) = (Arc::clone(&self.site.step), Arc::clone(self.factory.digest()));
+        match fault {
+            StepFault::Function(fault) | StepFault::Bounds { fault, .. } => TaskFault::Plugin { step, digest, fault },
+            StepFault::Internal(message) => TaskFault::Internal { step, message },
+        }
+    }
+}
+
+fn instantiate(
+    site: &PluginSite,
+    factory: &Arc<dyn TransformFactory>,
+    ready: Option<Box<dyn weir_stream::Transform>>,
+    watching: bool,
+) -> Result<TransformStep, TaskFault> {
+    let step = || Arc::clone(&site.step);
+    let transform = ready.map_or_else(|| factory.instantiate(), Ok);
+    let transform = transform.map_err(|fault| {
+        let digest = Arc::clone(factory.digest());
+        TaskFault::Plugin { step: step(), digest, fault }
+    })?;
+    let start = Instant::now();
+    let mut budget = BisectionBudget::new(Arc::new(move || start.elapsed().as_nanos() as u64));
+    budget.set_watching(watching);
+    TransformStep::new(transform, factory.contract(), &site.input, budget)
+        .map_err(|fault| TaskFault::Internal { step: step(), message: fault.to_string() })
+}
+
+/// The schema of an output that also says which digest made each row.
+pub fn with_digest_column(schema: &SchemaRef, column: &str) -> SchemaRef {
+    let fields = schema.fields().iter().cloned();
+    Arc::new(Schema::new(fields.chain([Arc::new(Field::new(column, DataType::Utf8, false))]).collect::<Vec<_>>()))
+}
+
+fn stamp(batch: &Batch, column: &str, digest: &str) -> Result<Batch, arrow_schema::ArrowError> {
+    let schema = with_digest_column(&batch.schema(), column);
+    let stamps: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(digest, batch.rows())));
+    let columns = batch.columns.columns().iter().cloned().chain([stamps]).collect();
+    batch.clone().with_columns(schema, columns)
+}
