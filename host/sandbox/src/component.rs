@@ -1,0 +1,154 @@
+//! Component binaries: made from core modules, looked into without running or compiling them, and held against
+//! the worlds of `wit/`.
+//!
+//! Invariant: what passes [`check_world`] imports nothing but the log and type-only interfaces of `weir:plugin`.
+
+use sha2::{Digest, Sha256};
+use wasmparser::Parser;
+use wit_component::{ComponentEncoder, DecodedWasm};
+use wit_parser::{PackageName, Resolve, WorldId, WorldItem, WorldKey};
+
+use crate::cache::hex;
+use crate::error::SandboxError;
+
+const PACKAGE: (&str, &str) = ("weir", "plugin");
+const SERVED: (u64, u64) = (0, 1);
+const TRANSFORM: &str = "transform";
+const LOG: &str = "log";
+const LOG_FUNCTIONS: &[&str] = &["log"];
+
+/// What a component says about itself without being run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginInfo {
+    /// `sha256:<hex>` of the component's bytes.
+    pub digest: String,
+    /// Bytes of the component.
+    pub size: usize,
+    /// Worlds of `weir:plugin` that it implements: `transform@0.1.0`.
+    pub worlds: Vec<String>,
+    /// Interfaces with functions that it imports: its capabilities.
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
+}
+
+/// Makes a component of a core module that was built against a world of `wit/`. A component is given back as it is.
+///
+/// # Errors
+/// [`SandboxError::NotWasm`], or [`SandboxError::Encode`] when the module carries no world or imports something
+/// outside it.
+pub fn encode(wasm: &[u8]) -> Result<Vec<u8>, SandboxError> {
+    check_magic(wasm)?;
+    if Parser::is_component(wasm) {
+        return Ok(wasm.to_vec());
+    }
+    let encoder = ComponentEncoder::default().validate(true).module(wasm);
+    let encoded = encoder.and_then(|mut encoder| encoder.encode());
+    encoded.map_err(|error| SandboxError::Encode(format!("{error:#}")))
+}
+
+/// Looks into a component (or a core module, which is encoded first).
+///
+/// # Errors
+/// As [`encode`], and [`SandboxError::Invalid`].
+pub fn inspect(wasm: &[u8]) -> Result<PluginInfo, SandboxError> {
+    let component = encode(wasm)?;
+    let (resolve, world) = decode(&component)?;
+    let exports = names(&resolve, world, Side::Exports);
+    Ok(PluginInfo {
+        digest: digest(&component),
+        size: component.len(),
+        worlds: exports.iter().filter_map(|name| world_of(name)).collect(),
+        imports: names(&resolve, world, Side::Imports),
+        exports,
+    })
+}
+
+/// `sha256:<hex>`.
+pub fn digest(component: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(component)))
+}
+
+/// Refuses what no world of this host describes, and every import that is not granted, by name.
+pub(crate) fn check_world(component: &[u8]) -> Result<(), SandboxError> {
+    let (resolve, world) = decode(component)?;
+    let transform = resolve.worlds[world].exports.keys().find_map(|key| {
+        let WorldKey::Interface(id) = key else { return None };
+        let interface = &resolve.interfaces[*id];
+        let package = &resolve.packages[interface.package?].name;
+        (is_ours(package) && interface.name.as_deref() == Some(TRANSFORM)).then_some(package)
+    });
+    match transform {
+        None => return Err(SandboxError::NoWorld { exports: names(&resolve, world, Side::Exports) }),
+        Some(package) if !is_served(package) => {
+            return Err(SandboxError::OtherVersion { found: package.to_string() });
+        }
+        Some(_) => {}
+    }
+    let imports = &resolve.worlds[world].imports;
+    let refused: Vec<String> = imports.iter().filter_map(|(key, item)| refused_import(&resolve, key, item)).collect();
+    if refused.is_empty() { Ok(()) } else { Err(SandboxError::NotGranted { imports: refused }) }
+}
+
+fn check_magic(wasm: &[u8]) -> Result<(), SandboxError> {
+    if wasm.starts_with(b"\0asm") { Ok(()) } else { Err(SandboxError::NotWasm) }
+}
+
+fn decode(component: &[u8]) -> Result<(Resolve, WorldId), SandboxError> {
+    match wit_component::decode(component) {
+        Ok(DecodedWasm::Component(resolve, world)) => Ok((resolve, world)),
+        Ok(DecodedWasm::WitPackage(..)) => Err(SandboxError::Invalid("it is a WIT package without code".into())),
+        Err(error) => Err(SandboxError::Invalid(format!("{error:#}"))),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Imports,
+    Exports,
+}
+
+/// Names of what a component imports or exports; imported interfaces of types alone are left out.
+fn names(resolve: &Resolve, world: WorldId, side: Side) -> Vec<String> {
+    let world = &resolve.worlds[world];
+    let items = if side == Side::Imports { &world.imports } else { &world.exports };
+    let shown = items.iter().filter(|(_, item)| side == Side::Exports || has_functions(resolve, item));
+    shown.map(|(key, _)| resolve.name_world_key(key)).collect()
+}
+
+fn has_functions(resolve: &Resolve, item: &WorldItem) -> bool {
+    match item {
+        WorldItem::Interface { id, .. } => !resolve.interfaces[*id].functions.is_empty(),
+        WorldItem::Function(_) => true,
+        WorldItem::Type { .. } => false,
+    }
+}
+
+/// The import's name if this host does not grant it.
+fn refused_import(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> Option<String> {
+    let name = || Some(resolve.name_world_key(key));
+    if !has_functions(resolve, item) {
+        return None;
+    }
+    let WorldItem::Interface { id, .. } = item else { return name() };
+    let interface = &resolve.interfaces[*id];
+    let Some(package) = interface.package.map(|package| &resolve.packages[package].name) else { return name() };
+    if !is_ours(package) || !is_served(package) || interface.name.as_deref() != Some(LOG) {
+        return name();
+    }
+    let unknown = interface.functions.keys().find(|function| !LOG_FUNCTIONS.contains(&function.as_str()))?;
+    Some(format!("{}#{unknown}", resolve.name_world_key(key)))
+}
+
+fn is_ours(package: &PackageName) -> bool {
+    (package.namespace.as_str(), package.name.as_str()) == PACKAGE
+}
+
+fn is_served(package: &PackageName) -> bool {
+    package.version.as_ref().is_some_and(|version| (version.major, version.minor) == SERVED)
+}
+
+/// `transform@0.1.0` for `weir:plugin/transform@0.1.0`.
+fn world_of(export: &str) -> Option<String> {
+    let interface = export.strip_prefix("weir:plugin/")?;
+    interface.starts_with("transform@").then(|| interface.to_owned())
+}

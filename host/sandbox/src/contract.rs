@@ -1,0 +1,155 @@
+//! The host's half of the contract gate: what a plugin answered to `describe`, held against its input.
+//!
+//! Invariant: a contract that passed here can be kept without further questions: every column it reads exists
+//! and can cross, every column it writes has a type that can, names are unique.
+
+use std::collections::HashSet;
+
+use arrow_schema::{FieldRef, Schema};
+use weir_stream::{Cardinality, OutputContract, TransformContract};
+
+use crate::error::ContractFault;
+use crate::limits::CONTRACT_ITEMS;
+use crate::log::PluginLog;
+use crate::plugin::Description;
+use crate::{types, wire};
+
+/// The plugin's own refusal, made safe to print.
+pub(crate) fn refusal(faults: Vec<wire::Fault>, log: &PluginLog) -> Vec<ContractFault> {
+    if faults.is_empty() {
+        return vec![ContractFault::general("plugin refused its configuration and input without saying why")];
+    }
+    let printable = |text: String| log.printable(&text);
+    let shown = faults.into_iter().take(CONTRACT_ITEMS).map(|fault| ContractFault {
+        config_path: fault.config_path.map(printable),
+        column: fault.column.map(printable),
+        message: printable(fault.message),
+    });
+    shown.collect()
+}
+
+/// Checks the whole contract and reports everything at once.
+pub(crate) fn check(contract: wire::Contract, input: &Schema) -> Result<Description, Vec<ContractFault>> {
+    let mut faults = Vec::new();
+    check_identity(&contract, &mut faults);
+    check_reads(&contract.reads, input, &mut faults);
+    let config_schema = check_config_schema(&contract.config_schema, &mut faults);
+    let outputs = check_outputs(contract.outputs, input, &mut faults);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let contract = TransformContract {
+        name: contract.name,
+        version: contract.version,
+        reads: contract.reads,
+        cardinality: match contract.cardinality {
+            wire::Cardinality::OneToOne => Cardinality::OneToOne,
+            wire::Cardinality::Filter => Cardinality::Filter,
+            wire::Cardinality::Many => Cardinality::Many,
+        },
+        outputs,
+        deterministic: contract.deterministic,
+    };
+    Ok(Description { contract, config_schema })
+}
+
+fn check_identity(contract: &wire::Contract, faults: &mut Vec<ContractFault>) {
+    for (what, text) in [("name", &contract.name), ("version", &contract.version)] {
+        if text.is_empty() || text.len() > 128 || text.chars().any(char::is_control) {
+            faults.push(ContractFault::general(format!("plugin's {what} must be 1 to 128 printable bytes")));
+        }
+    }
+}
+
+fn check_reads(reads: &[String], input: &Schema, faults: &mut Vec<ContractFault>) {
+    let mut seen = HashSet::new();
+    for name in reads {
+        match input.column_with_name(name) {
+            None => faults.push(ContractFault::column(name, missing("read", input))),
+            Some(_) if !seen.insert(name) => faults.push(ContractFault::column(name, "read twice by the plugin")),
+            Some((_, field)) if !types::crosses(field.data_type()) => {
+                faults.push(ContractFault::column(name, types::refusal(field.data_type())));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn missing(verb: &str, input: &Schema) -> String {
+    let names: Vec<&str> = input.fields().iter().map(|field| field.name().as_str()).collect();
+    format!("{verb} by the plugin, not in its input (has: {})", names.join(", "))
+}
+
+fn check_config_schema(text: &str, faults: &mut Vec<ContractFault>) -> Option<serde_json::Value> {
+    if text.is_empty() {
+        return None;
+    }
+    serde_json::from_str(text)
+        .inspect_err(|cause| {
+            faults.push(ContractFault::general(format!("plugin's configuration schema is not JSON: {cause}")));
+        })
+        .ok()
+}
+
+fn check_outputs(outputs: Vec<wire::Output>, input: &Schema, faults: &mut Vec<ContractFault>) -> Vec<OutputContract> {
+    let columns: usize = outputs.iter().map(|output| output.writes.len() + output.drops.len()).sum();
+    if outputs.is_empty() || outputs.len() + columns > CONTRACT_ITEMS {
+        let count = outputs.len();
+        let message =
+            format!("plugin has {count} outputs with {columns} columns; must be 1 to {CONTRACT_ITEMS} in all");
+        faults.push(ContractFault::general(message));
+        return Vec::new();
+    }
+    let mut names = HashSet::new();
+    for output in &outputs {
+        if output.name.is_empty() || !names.insert(output.name.clone()) {
+            faults.push(ContractFault::general(format!("output name `{}` is empty or taken twice", output.name)));
+        }
+    }
+    outputs.into_iter().map(|output| check_output(output, input, faults)).collect()
+}
+
+fn check_output(output: wire::Output, input: &Schema, faults: &mut Vec<ContractFault>) -> OutputContract {
+    let wire::Output { name, writes, drops } = output;
+    let mut dropped = HashSet::new();
+    for column in &drops {
+        if input.column_with_name(column).is_none() {
+            faults.push(ContractFault::column(column, missing("dropped", input)));
+        } else if !dropped.insert(column) {
+            faults.push(ContractFault::column(column, format!("dropped twice in output `{name}`")));
+        }
+    }
+    let writes = check_writes(&name, &writes, faults);
+    OutputContract { name, writes, drops }
+}
+
+fn check_writes(output: &str, writes: &[wire::Field], faults: &mut Vec<ContractFault>) -> Vec<FieldRef> {
+    let mut written = HashSet::new();
+    let mut fields = Vec::with_capacity(writes.len());
+    let mut rest = writes.iter();
+    while let Some(field) = rest.next() {
+        if field.name.is_empty() {
+            faults.push(ContractFault::general(format!("output `{output}` writes a column without a name")));
+        } else if !written.insert(&field.name) {
+            faults.push(ContractFault::column(&field.name, format!("written twice in output `{output}`")));
+        }
+        match types::from_wire(field) {
+            Ok(field) => fields.push(field),
+            Err(message) => {
+                faults.push(ContractFault::column(&field.name, message));
+                skip_children(field, &mut rest);
+            }
+        }
+    }
+    fields
+}
+
+/// Passes over the children of a nested field, so that its fault is told once and not for each of them.
+fn skip_children(field: &wire::Field, rest: &mut std::slice::Iter<'_, wire::Field>) {
+    let mut left = u64::from(field.children);
+    while left > 0 {
+        let Some(child) = rest.next() else { return };
+        left += u64::from(child.children);
+        left -= 1;
+    }
+}

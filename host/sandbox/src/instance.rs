@@ -1,0 +1,199 @@
+//! One instance of a plugin: its store, its limits, its three exports.
+//!
+//! Invariant: every entry into the sandbox goes through [`PluginInstance::call`], which sets deadline and copy
+//! budget first and converts whatever went wrong afterwards. An instance whose call failed must be dropped: the
+//! store refuses to be entered again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::component::{ComponentNamedList, Func, Lift, Linker, Lower, TypedFunc, WasmStr};
+use wasmtime::{Engine, ResourceLimiter, Store, StoreContextMut, UpdateDeadline};
+
+use crate::clock::{Deadline, Verdict, thread_cpu_time};
+use crate::fault;
+use crate::limits::{self, Limits};
+use crate::log::{LogLevel, PluginLog};
+use crate::plugin::PluginComponent;
+use crate::wire;
+use weir_stream::FunctionFault;
+
+pub(crate) const LOG_INTERFACE: &str = "weir:plugin/log@0.1.0";
+
+/// Calls between two that measure their CPU time: the clock costs as much as copying some hundred rows.
+const CPU_SAMPLE_CALLS: u64 = 16;
+
+/// What the host keeps beside an instance.
+pub(crate) struct HostState {
+    pub(crate) memory: MemoryLimit,
+    pub(crate) deadline: Deadline,
+    /// The last line at level `error` of the running call: a panic's text.
+    pub(crate) last_error: Option<String>,
+    log: Arc<PluginLog>,
+}
+
+/// Counts the linear memory of an instance and remembers what it refused.
+pub(crate) struct MemoryLimit {
+    pub(crate) limit_bytes: usize,
+    used_bytes: usize,
+    pub(crate) refused: bool,
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let after = self.used_bytes - current + desired;
+        if after > self.limit_bytes {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used_bytes = after;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        tracing::debug!("memory of a plugin could not grow: {error:#}");
+        Ok(())
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= limits::TABLE_ELEMENTS)
+    }
+}
+
+/// Everything that a plugin may import: its log.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
+    let mut linker = Linker::new(engine);
+    linker.instance(LOG_INTERFACE)?.func_wrap("log", write_log)?;
+    Ok(linker)
+}
+
+fn write_log(mut store: StoreContextMut<'_, HostState>, (level, message): (LogLevel, WasmStr)) -> wasmtime::Result<()> {
+    let log = Arc::clone(&store.data().log);
+    let text = message.to_str(&store)?;
+    log.write(level, &text);
+    let error = (level == LogLevel::Error).then(|| log.printable(&text));
+    if error.is_some() {
+        store.data_mut().last_error = error;
+    }
+    Ok(())
+}
+
+/// An instance that may be called until a call fails.
+pub(crate) struct PluginInstance {
+    store: Store<HostState>,
+    describe: Func,
+    open: Func,
+    process: Func,
+    time_per_batch: Duration,
+    setup_time: Duration,
+    output_bytes: usize,
+    calls: u64,
+    last_call_cpu: Duration,
+}
+
+impl PluginInstance {
+    /// Makes an instance; its start function, if it has one, runs under the set-up limit.
+    ///
+    /// # Errors
+    /// A [`FunctionFault`] when it traps at start or asks for more memory than it may have.
+    pub(crate) fn new(plugin: &PluginComponent, limits: &Limits, log: &Arc<PluginLog>) -> Result<Self, FunctionFault> {
+        let setup_time = Duration::from_millis(limits.setup_ms);
+        let state = HostState {
+            memory: MemoryLimit { limit_bytes: limits.memory_bytes, used_bytes: 0, refused: false },
+            deadline: Deadline::new(setup_time),
+            last_error: None,
+            log: Arc::clone(log),
+        };
+        let mut store = Store::new(plugin.engine().engine(), state);
+        store.limiter(|state| &mut state.memory);
+        store.epoch_deadline_callback(judge_tick);
+        begin(&mut store, setup_time, limits::CONTRACT_BYTES);
+        let instance = plugin.prepared().instantiate(&mut store);
+        let instance = instance.map_err(|error| fault::from_call(&error, &store, limits::CONTRACT_BYTES))?;
+        let exports = plugin.exports();
+        let mut typed =
+            |index| instance.get_func(&mut store, index).expect("the plugin's exports were checked at load");
+        let (describe, open, process) = (typed(&exports.describe), typed(&exports.open), typed(&exports.process));
+        Ok(Self {
+            describe,
+            open,
+            process,
+            store,
+            time_per_batch: Duration::from_millis(limits.time_per_batch_ms),
+            setup_time,
+            output_bytes: limits.output_bytes,
+            calls: 0,
+            last_call_cpu: Duration::ZERO,
+        })
+    }
+
+    pub(crate) fn describe(
+        &mut self,
+        config: &str,
+        input: &[wire::Field],
+    ) -> Result<Result<wire::Contract, Vec<wire::Fault>>, FunctionFault> {
+        // SAFETY: `describe` is the export whose type was checked against these parameters and this result.
+        let describe =
+            unsafe { TypedFunc::<wire::DescribeParams<'_>, wire::DescribeResult>::new_unchecked(self.describe) };
+        let (answer,) = self.call(describe, self.setup_time, limits::CONTRACT_BYTES, (config, input))?;
+        Ok(answer)
+    }
+
+    pub(crate) fn open(&mut self, config: &str, input: &[wire::Field]) -> Result<(), FunctionFault> {
+        // SAFETY: as in `describe`.
+        let open = unsafe { TypedFunc::<wire::OpenParams<'_>, wire::OpenResult>::new_unchecked(self.open) };
+        let (opened,) = self.call(open, self.setup_time, limits::CONTRACT_BYTES, (config, input))?;
+        opened.map_err(|refusal| {
+            let refusal = self.store.data().log.printable(&refusal);
+            FunctionFault::Trap(format!("open refused what describe had accepted: {refusal}"))
+        })
+    }
+
+    pub(crate) fn process(&mut self, batch: wire::Batch<'_>) -> Result<wire::Transformed, FunctionFault> {
+        // SAFETY: as in `describe`.
+        let process = unsafe { TypedFunc::<wire::ProcessParams<'_>, wire::ProcessResult>::new_unchecked(self.process) };
+        let sampled = self.calls.is_multiple_of(CPU_SAMPLE_CALLS);
+        self.calls += 1;
+        let before = if sampled { thread_cpu_time() } else { Duration::ZERO };
+        let answer = self.call(process, self.time_per_batch, self.output_bytes, (batch,));
+        self.last_call_cpu = if sampled { thread_cpu_time().saturating_sub(before) } else { Duration::ZERO };
+        answer.map(|(transformed,)| transformed)
+    }
+
+    /// CPU time of the last `process` call if it was one of those that are measured, else zero.
+    pub(crate) fn last_call_cpu(&self) -> Duration {
+        self.last_call_cpu
+    }
+
+    /// The one way into the sandbox. `copy_bytes` bounds what is copied out of it.
+    fn call<P, R>(
+        &mut self,
+        function: TypedFunc<P, R>,
+        limit: Duration,
+        copy_bytes: usize,
+        params: P,
+    ) -> Result<R, FunctionFault>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        begin(&mut self.store, limit, copy_bytes);
+        function.call(&mut self.store, params).map_err(|error| fault::from_call(&error, &self.store, copy_bytes))
+    }
+}
+
+fn begin(store: &mut Store<HostState>, limit: Duration, copy_bytes: usize) {
+    let state = store.data_mut();
+    state.deadline = Deadline::new(limit);
+    state.last_error = None;
+    state.memory.refused = false;
+    store.set_epoch_deadline(1);
+    store.set_hostcall_fuel(copy_bytes);
+}
+
+fn judge_tick(mut store: StoreContextMut<'_, HostState>) -> wasmtime::Result<UpdateDeadline> {
+    Ok(match store.data_mut().deadline.tick(thread_cpu_time(), Instant::now()) {
+        Verdict::GoOn(ticks) => UpdateDeadline::Continue(ticks),
+        Verdict::Expired => UpdateDeadline::Interrupt,
+    })
+}

@@ -1,0 +1,125 @@
+//! Arrow columns on their way into the sandbox.
+//!
+//! Invariant: what is lowered begins at row 0, has the lengths of `wit/README.md`, and shows no bit behind the
+//! last row. Values are borrowed from Arrow; only bits and shifted offsets are copied here.
+
+use std::borrow::Cow;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types as ty;
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::{BooleanBuffer, OffsetBuffer};
+use arrow_schema::{DataType, TimeUnit};
+
+use crate::wire;
+
+/// One column's buffers, rebased.
+pub(crate) struct Rebased<'a> {
+    validity: Option<Vec<u8>>,
+    values: RebasedValues<'a>,
+}
+
+enum RebasedValues<'a> {
+    Borrowed(wire::Values<'a>),
+    Bits(Vec<u8>),
+    Bytes { offsets: Cow<'a, [i32]>, data: &'a [u8] },
+}
+
+impl<'a> Rebased<'a> {
+    /// # Panics
+    /// For a type that cannot cross: contracts that read one are refused at load.
+    pub(crate) fn new(array: &'a ArrayRef) -> Self {
+        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+        Self { validity: nulls.map(|nulls| packed(nulls.inner())), values: rebase(array) }
+    }
+
+    pub(crate) fn column(&self) -> wire::Column<'_> {
+        let values = match &self.values {
+            RebasedValues::Borrowed(values) => *values,
+            RebasedValues::Bits(bits) => wire::Values::Bits(bits),
+            RebasedValues::Bytes { offsets, data } => wire::Values::Bytes(wire::VarBytes { offsets, data }),
+        };
+        wire::Column { validity: self.validity.as_deref(), values }
+    }
+}
+
+fn rebase(array: &ArrayRef) -> RebasedValues<'_> {
+    use wire::Values;
+    RebasedValues::Borrowed(match array.data_type() {
+        DataType::Boolean => return RebasedValues::Bits(packed(array.as_boolean().values())),
+        DataType::Utf8 => {
+            let strings = array.as_string::<i32>();
+            return bytes(strings.offsets(), strings.values());
+        }
+        DataType::Binary => {
+            let binary = array.as_binary::<i32>();
+            return bytes(binary.offsets(), binary.values());
+        }
+        DataType::Int8 => Values::Int8(array.as_primitive::<ty::Int8Type>().values()),
+        DataType::Int16 => Values::Int16(array.as_primitive::<ty::Int16Type>().values()),
+        DataType::Int32 => Values::Int32(array.as_primitive::<ty::Int32Type>().values()),
+        DataType::Int64 => Values::Int64(array.as_primitive::<ty::Int64Type>().values()),
+        DataType::UInt8 => Values::Uint8(array.as_primitive::<ty::UInt8Type>().values()),
+        DataType::UInt16 => Values::Uint16(array.as_primitive::<ty::UInt16Type>().values()),
+        DataType::UInt32 => Values::Uint32(array.as_primitive::<ty::UInt32Type>().values()),
+        DataType::UInt64 => Values::Uint64(array.as_primitive::<ty::UInt64Type>().values()),
+        DataType::Float32 => Values::Float32(array.as_primitive::<ty::Float32Type>().values()),
+        DataType::Float64 => Values::Float64(array.as_primitive::<ty::Float64Type>().values()),
+        DataType::Date32 => Values::Int32(array.as_primitive::<ty::Date32Type>().values()),
+        DataType::Timestamp(unit, _) => Values::Int64(match unit {
+            TimeUnit::Second => array.as_primitive::<ty::TimestampSecondType>().values(),
+            TimeUnit::Millisecond => array.as_primitive::<ty::TimestampMillisecondType>().values(),
+            TimeUnit::Microsecond => array.as_primitive::<ty::TimestampMicrosecondType>().values(),
+            TimeUnit::Nanosecond => array.as_primitive::<ty::TimestampNanosecondType>().values(),
+        }),
+        DataType::Decimal128(..) => {
+            Values::Decimal128(halves(array.as_primitive::<ty::Decimal128Type>().values().inner()))
+        }
+        other => unreachable!("a contract that reads {other} is refused at load"),
+    })
+}
+
+/// Decimals as their 64-bit halves: low first, as a little-endian machine holds them.
+#[cfg(target_endian = "little")]
+fn halves(decimals: &arrow_buffer::Buffer) -> &[u64] {
+    decimals.typed_data()
+}
+
+fn bytes<'a>(offsets: &'a OffsetBuffer<i32>, data: &'a [u8]) -> RebasedValues<'a> {
+    let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
+    let data = &data[first as usize..last as usize];
+    let offsets = match first {
+        0 => Cow::Borrowed(&offsets[..]),
+        first => Cow::Owned(offsets.iter().map(|offset| offset - first).collect()),
+    };
+    RebasedValues::Bytes { offsets, data }
+}
+
+/// Bits from row 0 on, zero behind the last row.
+fn packed(bits: &BooleanBuffer) -> Vec<u8> {
+    let mut bytes = bits.inner().bit_slice(bits.offset(), bits.len())[..bits.len().div_ceil(8)].to_vec();
+    if let (Some(last), tail @ 1..) = (bytes.last_mut(), bits.len() % 8) {
+        *last &= (1 << tail) - 1;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_repacked_from_any_row_and_nothing_shows_behind_the_last() {
+        let all = BooleanBuffer::from_iter((0..40).map(|row| row % 3 == 0));
+        for offset in 0..20 {
+            for length in 0..20 {
+                let bytes = packed(&all.slice(offset, length));
+                assert_eq!(bytes.len(), length.div_ceil(8));
+                for bit in 0..bytes.len() * 8 {
+                    let expected = bit < length && (offset + bit) % 3 == 0;
+                    assert_eq!(bytes[bit / 8] >> (bit % 8) & 1 == 1, expected, "{offset} {length} {bit}");
+                }
+            }
+        }
+    }
+}

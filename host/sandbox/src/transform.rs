@@ -1,0 +1,142 @@
+//! A plugin as a [`TransformFactory`] and its instances as [`Transform`]s.
+//!
+//! Invariant: the contract was agreed for exactly the input schema that the batches have. An instance whose call
+//! failed, or whose answer broke the contract, is dropped; the next call makes a fresh one.
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use weir_stream::{Batch, FunctionFault, Transform, TransformContract, TransformFactory, Transformed};
+
+use crate::error::ContractFault;
+use crate::instance::PluginInstance;
+use crate::lift;
+use crate::limits::Limits;
+use crate::log::{LogSink, PluginLog};
+use crate::lower::Rebased;
+use crate::plugin::PluginComponent;
+use crate::{types, wire};
+
+/// How a plugin is used in a step.
+#[derive(Clone)]
+pub struct TransformSetup {
+    /// The step's id, for log lines.
+    pub step: String,
+    /// The step's configuration, JSON; `null` when it has none.
+    pub config_json: String,
+    pub input: SchemaRef,
+    pub limits: Limits,
+    /// Gets the plugin's log lines besides `tracing`.
+    pub log: Option<LogSink>,
+}
+
+/// A plugin in a step, its contract agreed.
+pub struct WasmTransformFactory {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    plugin: Arc<PluginComponent>,
+    contract: TransformContract,
+    config_json: String,
+    input: SchemaRef,
+    input_fields: Vec<wire::Field>,
+    /// Positions of `contract.reads` in the input.
+    reads: Vec<usize>,
+    limits: Limits,
+    log: Arc<PluginLog>,
+}
+
+impl WasmTransformFactory {
+    /// Asks the plugin for its contract and checks it: the gate.
+    ///
+    /// # Errors
+    /// Everything that does not fit, at once.
+    pub fn new(plugin: Arc<PluginComponent>, setup: TransformSetup) -> Result<Self, Vec<ContractFault>> {
+        let TransformSetup { step, config_json, input, limits, log } = setup;
+        limits
+            .validate()
+            .map_err(|faults| faults.iter().map(|f| ContractFault::general(f.to_string())).collect::<Vec<_>>())?;
+        let contract = plugin.describe(&config_json, &input, &limits)?;
+        let position = |name: &String| input.index_of(name).expect("the gate checked that every column read exists");
+        let reads = contract.reads.iter().map(position).collect();
+        let log = Arc::new(PluginLog::new(&contract.name, &step, &limits, log));
+        let input_fields = types::fields_to_wire(&input);
+        let shared = Shared { plugin, contract, config_json, input, input_fields, reads, limits, log };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub fn plugin(&self) -> &Arc<PluginComponent> {
+        &self.shared.plugin
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// Log lines of this step that were dropped for their rate.
+    pub fn dropped_log_lines(&self) -> u64 {
+        self.shared.log.dropped()
+    }
+}
+
+impl TransformFactory for WasmTransformFactory {
+    fn contract(&self) -> &TransformContract {
+        &self.shared.contract
+    }
+
+    fn digest(&self) -> &Arc<str> {
+        self.shared.plugin.digest()
+    }
+
+    fn instantiate(&self) -> Result<Box<dyn Transform>, FunctionFault> {
+        let instance = Some(self.shared.open()?);
+        Ok(Box::new(WasmTransform { shared: Arc::clone(&self.shared), instance, last_call_cpu_ns: 0 }))
+    }
+}
+
+impl Shared {
+    fn open(&self) -> Result<PluginInstance, FunctionFault> {
+        let mut instance = PluginInstance::new(&self.plugin, &self.limits, &self.log)?;
+        instance.open(&self.config_json, &self.input_fields)?;
+        Ok(instance)
+    }
+}
+
+/// One task's instance.
+struct WasmTransform {
+    shared: Arc<Shared>,
+    instance: Option<PluginInstance>,
+    last_call_cpu_ns: u64,
+}
+
+impl Transform for WasmTransform {
+    fn process(&mut self, input: &Batch) -> Result<Transformed, FunctionFault> {
+        if input.is_empty() {
+            return Ok(Transformed::default());
+        }
+        let shared = &*self.shared;
+        let mut instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => shared.open()?,
+        };
+        let answer = call(&mut instance, shared, input);
+        self.last_call_cpu_ns = instance.last_call_cpu().as_nanos() as u64;
+        let transformed = lift::lift(answer?, &shared.contract, input.rows(), &shared.limits)?;
+        self.instance = Some(instance);
+        Ok(transformed)
+    }
+
+    fn last_call_cpu_ns(&self) -> u64 {
+        self.last_call_cpu_ns
+    }
+}
+
+fn call(instance: &mut PluginInstance, shared: &Shared, input: &Batch) -> Result<wire::Transformed, FunctionFault> {
+    assert_eq!(input.columns.num_columns(), shared.input.fields().len(), "batches have the schema agreed at load");
+    let columns = input.columns.columns();
+    let rebased: Vec<Rebased<'_>> = shared.reads.iter().map(|column| Rebased::new(&columns[*column])).collect();
+    let columns: Vec<wire::Column<'_>> = rebased.iter().map(Rebased::column).collect();
+    let rows = u32::try_from(input.rows()).expect("a batch has fewer than 2^32 rows: its records are numbered by u32");
+    instance.process(wire::Batch { rows, columns: &columns })
+}
