@@ -9,7 +9,7 @@ use arrow_schema::{FieldRef, Schema};
 use weir_stream::{Cardinality, OutputContract, TransformContract};
 
 use crate::error::ContractFault;
-use crate::limits::CONTRACT_ITEMS;
+use crate::limits::{CONTRACT_ITEMS, LimitOutOfBounds};
 use crate::log::PluginLog;
 use crate::plugin::Description;
 use crate::{types, wire};
@@ -26,6 +26,11 @@ pub(crate) fn refusal(faults: Vec<wire::Fault>, log: &PluginLog) -> Vec<Contract
         message: printable(fault.message),
     });
     shown.collect()
+}
+
+/// Limits out of bounds, as faults of the contract.
+pub(crate) fn limits(faults: Vec<LimitOutOfBounds>) -> Vec<ContractFault> {
+    faults.iter().map(|fault| ContractFault::general(fault.to_string())).collect()
 }
 
 /// Checks the whole contract and reports everything at once.

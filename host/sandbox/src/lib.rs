@@ -30,4 +30,4 @@ pub use error::{ContractFault, SandboxError};
 pub use limits::Limits;
 pub use log::{LogLevel, LogLine, LogSink};
 pub use plugin::{Description, PluginComponent};
-pub use transform::{TransformSetup, WasmTransformFactory};
+pub use transform::WasmTransformFactory;

@@ -15,20 +15,7 @@ use crate::limits::Limits;
 use crate::log::{LogSink, PluginLog};
 use crate::lower::Rebased;
 use crate::plugin::PluginComponent;
-use crate::{types, wire};
-
-/// How a plugin is used in a step.
-#[derive(Clone)]
-pub struct TransformSetup {
-    /// The step's id, for log lines.
-    pub step: String,
-    /// The step's configuration, JSON; `null` when it has none.
-    pub config_json: String,
-    pub input: SchemaRef,
-    pub limits: Limits,
-    /// Gets the plugin's log lines besides `tracing`.
-    pub log: Option<LogSink>,
-}
+use crate::{contract, types, wire};
 
 /// A plugin in a step, its contract agreed.
 pub struct WasmTransformFactory {
@@ -48,21 +35,35 @@ struct Shared {
 }
 
 impl WasmTransformFactory {
-    /// Asks the plugin for its contract and checks it: the gate.
+    /// Asks the plugin for its contract and checks it: the gate. `config_json` is `null` for a step without
+    /// configuration; `step` stands in log lines, which go to `tracing` and to `log`.
     ///
     /// # Errors
     /// Everything that does not fit, at once.
-    pub fn new(plugin: Arc<PluginComponent>, setup: TransformSetup) -> Result<Self, Vec<ContractFault>> {
-        let TransformSetup { step, config_json, input, limits, log } = setup;
-        limits
-            .validate()
-            .map_err(|faults| faults.iter().map(|f| ContractFault::general(f.to_string())).collect::<Vec<_>>())?;
-        let contract = plugin.describe(&config_json, &input, &limits)?;
+    pub fn new(
+        plugin: &Arc<PluginComponent>,
+        config_json: &str,
+        input: SchemaRef,
+        limits: &Limits,
+        step: &str,
+        log: Option<LogSink>,
+    ) -> Result<Self, Vec<ContractFault>> {
+        limits.validate().map_err(contract::limits)?;
+        let contract = plugin.describe(config_json, &input, limits)?;
         let position = |name: &String| input.index_of(name).expect("the gate checked that every column read exists");
         let reads = contract.reads.iter().map(position).collect();
-        let log = Arc::new(PluginLog::new(&contract.name, &step, &limits, log));
+        let log = Arc::new(PluginLog::new(&contract.name, step, limits, log));
         let input_fields = types::fields_to_wire(&input);
-        let shared = Shared { plugin, contract, config_json, input, input_fields, reads, limits, log };
+        let shared = Shared {
+            plugin: Arc::clone(plugin),
+            contract,
+            config_json: config_json.to_owned(),
+            input,
+            input_fields,
+            reads,
+            limits: limits.clone(),
+            log,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
