@@ -1,0 +1,16 @@
+//! Where bytes come from and where rows go: sources, sinks, and nothing in between.
+//!
+//! A source hands on payloads and positions and never looks into them; a sink takes what an epoch owes it, applies
+//! it once and remembers the epoch in the target itself. Only `runtime` calls them.
+
+pub mod clock;
+mod durable;
+pub mod file;
+pub mod generate;
+mod identity;
+pub mod kafka;
+mod row;
+pub mod sql;
+pub mod stdout;
+
+pub use identity::SinkIdentity;
