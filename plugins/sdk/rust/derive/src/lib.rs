@@ -1,0 +1,54 @@
+//! The derives and the attribute of `weir-sdk`.
+//!
+//! Without syn and quote: they take longer to build than everything else of a plugin together. What is read here is
+//! little (structs with named fields, one function's signature) and [`item`] reads just that.
+
+use proc_macro::TokenStream;
+
+mod attribute;
+mod config;
+mod input;
+mod item;
+mod output;
+mod template;
+mod transform;
+
+/// A place and what is wrong there: becomes a `compile_error!`.
+type Result<T> = std::result::Result<T, item::Error>;
+
+fn or_error(result: Result<TokenStream>) -> TokenStream {
+    result.unwrap_or_else(item::Error::into_tokens)
+}
+
+/// The columns that a function reads: a struct with a field per column, of the column's name and type.
+/// `#[column("name")]` on a field names a column that is no Rust name.
+#[proc_macro_derive(Input, attributes(column))]
+pub fn derive_input(tokens: TokenStream) -> TokenStream {
+    or_error(input::derive(tokens))
+}
+
+/// The columns that a function writes: a struct with a field per column; or an enum with such a struct per variant,
+/// for a plugin with several named outputs (`LargeOrders(..)` goes to `large-orders`).
+///
+/// On a field: `#[column("name")]`, `#[decimal(12, 2)]`, `#[timestamp(ms)]`. On the struct:
+/// `#[output(drop("a", "b"))]` for input columns that do not go on.
+#[proc_macro_derive(Output, attributes(column, decimal, timestamp, output))]
+pub fn derive_output(tokens: TokenStream) -> TokenStream {
+    or_error(output::derive(tokens))
+}
+
+/// A plugin's configuration: a struct with a field per key. `#[config(default)]` or `#[config(default = value)]` on
+/// a field that may be left out; doc comments become descriptions in the JSON Schema.
+#[proc_macro_derive(Config, attributes(config))]
+pub fn derive_config(tokens: TokenStream) -> TokenStream {
+    or_error(config::derive(tokens))
+}
+
+/// Makes a function the plugin: `fn clean(event: Event, rules: &Rules) -> Result<Option<Clean>, Reject>`, the
+/// configuration being optional. Its name also becomes a type, for `weir_sdk::testing::Instance::<clean>`.
+///
+/// `#[transform(name = "..", version = "..")]` for a plugin that is not called as its crate.
+#[proc_macro_attribute]
+pub fn transform(arguments: TokenStream, function: TokenStream) -> TokenStream {
+    or_error(transform::expand(arguments, function))
+}

@@ -1,0 +1,126 @@
+//! `#[transform]`
+
+use proc_macro::{Delimiter, Ident, TokenStream, TokenTree};
+
+use crate::Result;
+use crate::attribute::string_value;
+use crate::item::{Cursor, Error};
+use crate::template::{fill, tokens};
+
+/// What is needed of a function's signature.
+struct Signature {
+    name: Ident,
+    /// The configuration's type, without `&`.
+    config: Option<TokenStream>,
+}
+
+pub fn expand(arguments: TokenStream, function: TokenStream) -> Result<TokenStream> {
+    let signature = Signature::read(function.clone())?;
+    let (name, version) = identity(arguments)?;
+    let with = if signature.config.is_some() { "_with" } else { "" };
+    let holes = [
+        ("function", function),
+        ("plugin", TokenTree::Ident(signature.name).into()),
+        ("config", signature.config.unwrap_or_else(|| tokens("()"))),
+        ("name", name),
+        ("version", version),
+        ("shape", tokens(&format!("shape{with}"))),
+        ("each", tokens(&format!("each{with}"))),
+    ];
+    Ok(fill(PLUGIN, &holes))
+}
+
+const PLUGIN: &str = "
+#function
+
+#[doc(hidden)]
+#[allow(non_camel_case_types, dead_code)]
+enum #plugin {}
+
+impl ::weir_sdk::plugin::Plugin for #plugin {
+    type Config = #config;
+    const NAME: &'static str = #name;
+    const VERSION: &'static str = #version;
+
+    fn shape() -> ::weir_sdk::plugin::Shape {
+        ::weir_sdk::plugin::#shape(#plugin)
+    }
+
+    fn process(
+        opened: &::weir_sdk::plugin::Opened<#config>,
+        batch: &::weir_sdk::wit::Batch,
+    ) -> ::weir_sdk::wit::Transformed {
+        ::weir_sdk::plugin::#each(#plugin, opened, batch)
+    }
+}
+
+::weir_sdk::__export!(#plugin);
+";
+
+impl Signature {
+    fn read(function: TokenStream) -> Result<Self> {
+        let mut cursor = Cursor::new(function);
+        cursor.attributes()?;
+        cursor.visibility();
+        if !cursor.at_ident("fn") {
+            cursor.next();
+            return Err(Error::at(cursor.last, "#[transform] is for a plain function: fn clean(event: Event) -> Clean"));
+        }
+        cursor.next();
+        let name = cursor.ident("a name")?;
+        cursor.lifetimes("a #[transform] function")?;
+        let Some(parameters) = cursor.take_group(Delimiter::Parenthesis) else {
+            return Err(Error::at(cursor.last, "expected parameters"));
+        };
+        let mut inside = Cursor::new(parameters.stream());
+        let row = inside.until_comma();
+        let config = inside.until_comma();
+        if row.is_empty() || inside.peek().is_some() {
+            let wanted = "a #[transform] function takes a row and, if it needs one, a configuration: (event: Event, rules: &Rules)";
+            return Err(Error::at(parameters.span(), wanted));
+        }
+        let config = if config.is_empty() { None } else { Some(referenced(config)?) };
+        Ok(Self { name, config })
+    }
+}
+
+/// `Rules` of `rules: &Rules`.
+fn referenced(parameter: TokenStream) -> Result<TokenStream> {
+    let mut cursor = Cursor::new(parameter);
+    while !cursor.take_punct(':') {
+        if cursor.next().is_none() {
+            return Err(Error::at(cursor.last, "expected `:` and a type"));
+        }
+    }
+    if !cursor.take_punct('&') {
+        return Err(Error::at(cursor.last, "the configuration is borrowed: rules: &Rules"));
+    }
+    if cursor.take_punct('\'') {
+        cursor.next();
+    }
+    Ok(std::iter::from_fn(|| cursor.next()).collect())
+}
+
+/// The plugin's name and version: the crate's, unless the attribute says others.
+fn identity(arguments: TokenStream) -> Result<(TokenStream, TokenStream)> {
+    let mut name = tokens("::core::env!(\"CARGO_PKG_NAME\")");
+    let mut version = tokens("::core::env!(\"CARGO_PKG_VERSION\")");
+    let mut cursor = Cursor::new(arguments);
+    while cursor.peek().is_some() {
+        let key = cursor.ident("`name` or `version`")?;
+        let assigned = cursor.take_punct('=');
+        let value = cursor.next();
+        let text = match &value {
+            Some(TokenTree::Literal(literal)) if assigned => string_value(literal),
+            _ => None,
+        };
+        let value = value.filter(|_| text.is_some_and(|text| !text.is_empty()));
+        match (key.to_string().as_str(), value) {
+            ("name", Some(value)) => name = value.into(),
+            ("version", Some(value)) => version = value.into(),
+            _ => return Err(Error::at(key.span(), "#[transform] takes name = \"..\" and version = \"..\"")),
+        }
+        cursor.take_punct(',');
+    }
+    Ok((name, version))
+}

@@ -1,0 +1,86 @@
+//! Writes Weir plugins in Rust: a struct per row type and one function.
+//!
+//! ```
+//! use weir_sdk::prelude::*;
+//!
+//! /// The columns that the function reads. Others pass by it and never enter the sandbox.
+//! #[derive(Input)]
+//! struct Event<'a> {
+//!     kind: Option<&'a str>,
+//!     amount: Option<Decimal>,
+//! }
+//!
+//! /// The columns that it writes: new ones, and ones that take their namesake's place.
+//! #[derive(Output)]
+//! struct Clean {
+//!     kind: String,
+//!     #[decimal(12, 2)]
+//!     amount_eur: Decimal,
+//! }
+//!
+//! #[derive(Config)]
+//! struct Rules {
+//!     #[config(default = dec!(10000))]
+//!     max_amount: Decimal,
+//! }
+//!
+//! #[transform(name = "clean-events", version = "1.0.0")]
+//! fn clean(event: Event, rules: &Rules) -> Result<Option<Clean>, Reject> {
+//!     let kind = event.kind.ok_or(reject!("kind-missing"))?.trim().to_lowercase();
+//!     let amount = event.amount.unwrap_or_default();
+//!     if amount > rules.max_amount {
+//!         return Err(reject!("amount-too-large", "{amount} > {}", rules.max_amount));
+//!     }
+//!     Ok(Some(Clean { kind, amount_eur: amount.round(2) }))
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! What the function may return: a row, `Option` of one (a filter), a `Vec` (many), `bool` (keep or drop the row as
+//! it is), each plain or in a `Result<_, Reject>`. `name` and `version` are those of the crate unless the attribute
+//! gives others.
+//!
+//! `cargo test` runs the function natively; [`testing`] runs whole batches through the same glue as in the host.
+//! Deliberately no I/O, clock or randomness: a plugin has only its rows and its configuration, so the same input
+//! always gives the same result.
+
+// The derives say `::weir_sdk`, in this crate's own tests too.
+extern crate self as weir_sdk;
+
+#[doc(hidden)]
+#[rustfmt::skip]
+pub mod bindings;
+
+pub mod config;
+pub mod decimal;
+pub mod input;
+pub mod json;
+pub mod log;
+pub mod output;
+pub mod plugin;
+pub mod reject;
+pub mod returned;
+
+pub mod time;
+pub mod types;
+pub mod write;
+
+/// The types of `wit/`, as the bindings give them.
+pub mod wit {
+    pub use crate::bindings::exports::weir::plugin::transform::{
+        Cardinality, Contract, Fault, Output, OutputRows, Reject, Selection, Transformed,
+    };
+    pub use crate::bindings::weir::plugin::columns::{Batch, Column, Values, VarBytes};
+    pub use crate::bindings::weir::plugin::schema::{DataType, DecimalType, Field, TimeUnit, TimestampType};
+}
+
+pub use decimal::{Decimal, DecimalError, Rounding};
+pub use reject::Reject;
+pub use time::{Date, Timestamp, Unit};
+pub use weir_sdk_derive::{Config, Input, Output, transform};
+
+/// What a plugin's `use` line needs.
+pub mod prelude {
+    pub use crate::{Config, Date, Decimal, Input, Output, Reject, Rounding, Timestamp, Unit};
+    pub use crate::{dec, log, reject, transform};
+}

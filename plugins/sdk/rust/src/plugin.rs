@@ -1,0 +1,243 @@
+//! The glue between `wit/`'s exports and one function: `describe`, `open`, `process`.
+//!
+//! Invariant: `open` and `process` see exactly the types that `describe` answered for the same configuration and
+//! input. Native tests and the component go through the same code; only [`export`](crate::__export) is for wasm32.
+
+use crate::config::{self, Config};
+use crate::input::{Input, InputColumn};
+use crate::output::{Output, OutputColumn, OutputSpec};
+use crate::returned::{Collector, Returned};
+use crate::types::type_name;
+use crate::wit::{self, Batch, Cardinality, Contract, DataType, Fault, Field, Transformed};
+
+/// A function with what `describe` tells of it. `#[transform]` implements it on a type of the function's name.
+pub trait Plugin {
+    type Config: Config;
+    const NAME: &'static str;
+    const VERSION: &'static str;
+
+    fn shape() -> Shape;
+
+    /// One batch, with the columns of the shape's `reads`.
+    fn process(opened: &Opened<Self::Config>, batch: &Batch) -> Transformed;
+}
+
+/// What a function's signature says.
+pub struct Shape {
+    pub reads: Vec<InputColumn>,
+    pub cardinality: Cardinality,
+    pub outputs: Vec<OutputSpec>,
+}
+
+/// A configuration and the types that it was opened for.
+pub struct Opened<C> {
+    pub config: C,
+    reads: Vec<DataType>,
+    writes: Vec<Vec<DataType>>,
+}
+
+fn shape_of<'a, E: Input<'a>, R: Returned>() -> Shape {
+    Shape { reads: E::columns(), cardinality: R::CARDINALITY, outputs: R::Output::outputs() }
+}
+
+/// The shape of a function without configuration.
+pub fn shape<'a, E: Input<'a>, R: Returned>(_: impl Fn(E) -> R) -> Shape {
+    shape_of::<E, R>()
+}
+
+/// The shape of a function with configuration.
+pub fn shape_with<'a, C: 'a, E: Input<'a>, R: Returned>(_: impl Fn(E, &'a C) -> R) -> Shape {
+    shape_of::<E, R>()
+}
+
+/// Calls the function for each row.
+pub fn each<'a, C, E: Input<'a>, R: Returned>(
+    function: impl Fn(E) -> R,
+    opened: &'a Opened<C>,
+    batch: &'a Batch,
+) -> Transformed {
+    let columns = E::bind(batch, &opened.reads);
+    let mut collector = Collector::new(&opened.writes, batch.rows as usize);
+    for row in 0..batch.rows {
+        function(E::read(&columns, row as usize)).collect(row, &mut collector);
+    }
+    collector.finish(batch.rows)
+}
+
+/// Calls the function with its configuration for each row.
+pub fn each_with<'a, C, E: Input<'a>, R: Returned>(
+    function: impl Fn(E, &'a C) -> R,
+    opened: &'a Opened<C>,
+    batch: &'a Batch,
+) -> Transformed {
+    each(|row| function(row, &opened.config), opened, batch)
+}
+
+/// Answers `describe`.
+///
+/// # Errors
+/// Everything that does not fit, columns before configuration.
+pub fn describe<P: Plugin>(config: &str, input: &[Field]) -> Result<Contract, Vec<Fault>> {
+    let shape = P::shape();
+    let mut faults: Vec<Fault> = shape.reads.iter().filter_map(|column| read_fault(column, input)).collect();
+    let mut outputs = Vec::new();
+    for spec in &shape.outputs {
+        let writes = spec.columns.iter().map(|column| written(column, spec, input));
+        let (writes, unfit): (Vec<_>, Vec<_>) = writes.partition(Result::is_ok);
+        faults.extend(unfit.into_iter().filter_map(Result::err));
+        faults.extend(spec.drops.iter().filter(|name| field(input, name).is_none()).map(|name| {
+            column_fault(name, format!("dropped by the plugin, not in its input (has: {})", names(input)))
+        }));
+        outputs.push(wit::Output {
+            name: spec.name.into(),
+            writes: writes.into_iter().filter_map(Result::ok).collect(),
+            drops: spec.drops.iter().map(|name| (*name).into()).collect(),
+        });
+    }
+    if let Err(unfit) = config::read::<P::Config>(config) {
+        faults.extend(unfit);
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok(Contract {
+        name: P::NAME.into(),
+        version: P::VERSION.into(),
+        reads: shape.reads.iter().map(|column| column.name.into()).collect(),
+        cardinality: shape.cardinality,
+        outputs,
+        // A component of this SDK imports the log and nothing else: no clock, no randomness, no state.
+        deterministic: true,
+        config_schema: config::schema::<P::Config>(),
+    })
+}
+
+/// Answers `open`.
+///
+/// # Errors
+/// The faults that `describe` finds, in one text: the host opens only what `describe` accepted.
+pub fn open<P: Plugin>(config: &str, input: &[Field]) -> Result<Opened<P::Config>, String> {
+    let in_words = |faults: Vec<Fault>| faults.iter().map(fault_text).collect::<Vec<_>>().join("; ");
+    let contract = describe::<P>(config, input).map_err(in_words)?;
+    let types = |fields: &[Field]| fields.iter().map(|field| field.data_type.clone()).collect();
+    Ok(Opened {
+        config: config::read(config).map_err(in_words)?,
+        reads: contract.reads.iter().filter_map(|name| field(input, name)).map(|field| field.data_type.clone()).collect(),
+        writes: contract.outputs.iter().map(|output| types(&output.writes)).collect(),
+    })
+}
+
+/// A fault as one line: its place and its message.
+pub fn fault_text(fault: &Fault) -> String {
+    let place = match (&fault.column, &fault.config_path) {
+        (Some(column), _) => format!("column `{column}`: "),
+        (None, Some(path)) if !path.is_empty() => format!("config {path}: "),
+        (None, Some(_)) => "config: ".into(),
+        (None, None) => String::new(),
+    };
+    format!("{place}{}", fault.message)
+}
+
+fn column_fault(column: &str, message: String) -> Fault {
+    Fault { config_path: None, column: Some(column.into()), message }
+}
+
+/// The top-level fields, without the children of nested ones.
+fn top_level(input: &[Field]) -> impl Iterator<Item = &Field> {
+    let mut nested = 0;
+    input.iter().filter(move |field| {
+        let outer = nested == 0;
+        nested = if outer { field.children } else { nested - 1 + field.children };
+        outer
+    })
+}
+
+fn field<'a>(input: &'a [Field], name: &str) -> Option<&'a Field> {
+    top_level(input).find(|field| field.name == name)
+}
+
+fn names(input: &[Field]) -> String {
+    top_level(input).map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn read_fault(column: &InputColumn, input: &[Field]) -> Option<Fault> {
+    let InputColumn { name, wants, fits, nullable } = column;
+    let message = match field(input, name) {
+        None => format!("read by the plugin, not in its input (has: {})", names(input)),
+        Some(field) if !fits(&field.data_type) => {
+            format!("is {}, the plugin reads {wants}", type_name(&field.data_type))
+        }
+        Some(field) if field.nullable && !nullable => {
+            format!("may be null, the plugin reads {wants} without nulls; make the field an Option or the column not null")
+        }
+        Some(_) => return None,
+    };
+    Some(column_fault(name, message))
+}
+
+fn written(column: &OutputColumn, spec: &OutputSpec, input: &[Field]) -> Result<Field, Fault> {
+    if spec.columns.iter().filter(|other| other.name == column.name).count() > 1 {
+        return Err(column_fault(column.name, "written twice by one row type".into()));
+    }
+    let namesake = field(input, column.name).map(|field| &field.data_type);
+    let data_type = column.data_type(namesake).map_err(|lack| column_fault(column.name, lack))?;
+    Ok(Field { name: column.name.into(), data_type, nullable: column.nullable, children: 0 })
+}
+
+/// Sends the text of a panic to the host's log before the trap; without it the host would only see `unreachable`.
+#[cfg(target_arch = "wasm32")]
+pub fn report_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| crate::log::write(crate::log::Level::Error, &panic.to_string())));
+    });
+}
+
+/// Exports a plugin as the component's `transform` interface. `#[transform]` calls it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($plugin:ident) => {
+        // Natively nothing calls the plugin but tests; this keeps the compiler from calling it dead.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(
+            &$crate::plugin::Opened<<$plugin as $crate::plugin::Plugin>::Config>,
+            &$crate::wit::Batch,
+        ) -> $crate::wit::Transformed = <$plugin as $crate::plugin::Plugin>::process;
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            use ::std::{string::String, vec::Vec};
+            use $crate::plugin::{self, Opened, Plugin};
+            use $crate::wit;
+
+            struct Component;
+
+            ::std::thread_local! {
+                static OPENED: ::std::cell::OnceCell<Opened<<$plugin as Plugin>::Config>> =
+                    const { ::std::cell::OnceCell::new() };
+            }
+
+            impl $crate::bindings::exports::weir::plugin::transform::Guest for Component {
+                fn describe(config: String, input: Vec<wit::Field>) -> Result<wit::Contract, Vec<wit::Fault>> {
+                    plugin::report_panics();
+                    plugin::describe::<$plugin>(&config, &input)
+                }
+
+                fn open(config: String, input: Vec<wit::Field>) -> Result<(), String> {
+                    plugin::report_panics();
+                    let opened = plugin::open::<$plugin>(&config, &input)?;
+                    OPENED.with(|cell| cell.set(opened)).map_err(|_| "opened twice".into())
+                }
+
+                fn process(batch: wit::Batch) -> wit::Transformed {
+                    OPENED.with(|cell| {
+                        <$plugin as Plugin>::process(cell.get().expect("the host opens before it processes"), &batch)
+                    })
+                }
+            }
+
+            $crate::bindings::export_transform!(Component with_types_in $crate::bindings);
+        };
+    };
+}
