@@ -31,6 +31,11 @@ impl<S: Slots + Clone> BucketedTable<S> {
         self.key_groups.clone()
     }
 
+    /// The columns of a table without keys.
+    pub fn empty(&self) -> &S {
+        &self.empty
+    }
+
     /// The table of one key group in one bucket, made if absent.
     ///
     /// # Errors
@@ -48,6 +53,10 @@ impl<S: Slots + Clone> BucketedTable<S> {
     /// The buckets held, ascending.
     pub fn buckets(&self) -> impl Iterator<Item = i64> {
         self.buckets.keys().copied()
+    }
+
+    pub fn first_bucket(&self) -> Option<i64> {
+        self.buckets.first_key_value().map(|(bucket, _)| *bucket)
     }
 
     /// Takes a bucket out, with its tables in order of key group. The next delta deletes what was durable of it.

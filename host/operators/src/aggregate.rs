@@ -1,0 +1,165 @@
+//! Keyed aggregates over tumbling windows, emitted when the window closes.
+//!
+//! Result types, for every aggregate there is (`state` is what a key costs in memory, less one bit for "seen"):
+//!
+//! | aggregate | argument                        | result                                   | state | what is left out, what is refused |
+//! | --------- | ------------------------------- | ---------------------------------------- | ----- | --------------------------------- |
+//! | `count()` | none                            | int64                                    | 8     | counts rows |
+//! | `count`   | any                             | int64                                    | 8     | counts values that are not null |
+//! | `sum`     | int8 to int64                   | int64                                    | 8     | a row that would overflow the sum is a reject |
+//! | `sum`     | uint8 to uint64                 | uint64                                   | 8     | the same |
+//! | `sum`     | float32, float64                | float64                                  | 8     | IEEE 754: NaN and infinities stay |
+//! | `sum`     | decimal(p, s)                   | decimal(min(38, p + 10), s)              | 16    | exact; a row that would overflow is a reject |
+//! | `avg`     | any integer                     | float64                                  | 24    | the exact sum, divided once |
+//! | `avg`     | float32, float64                | float64                                  | 16    | IEEE 754 |
+//! | `avg`     | decimal(p, s)                   | decimal(min(38, p + 4), min(38, s + 4))  | 24    | exact sum, divided once, halves away from zero |
+//! | `min, max`| integers, floats, decimals, date, timestamps, bool, utf8, binary | the argument's | width | NaN is the largest float; -0.0 is 0.0; text by bytes |
+//!
+//! All but `count()` leave nulls out; `sum`, `avg`, `min` and `max` of nothing but nulls are null. A reject (code
+//! `overflow`) leaves all aggregates of its row as they were. Sums of floats depend on the order of the rows in the
+//! last bits; every other result depends on the set of rows alone.
+//!
+//! A row is late when its window had closed before it was read (its end is not after the watermark of its source
+//! partition just before it), or when it was still in time there but the window has been fired already, which
+//! happens after an idle partition comes back. Both go to the late output, counted apart. A row whose window would
+//! not fit into i64 microseconds is a reject (code `event-time`).
+
+mod accumulator;
+mod argument;
+mod fire;
+mod slots;
+mod tumbling;
+mod update;
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
+
+use crate::expression::{Expression, ExpressionError, type_name};
+use crate::window::TumblingWindow;
+
+pub use tumbling::WindowAggregate;
+
+/// The stage of its rejects.
+pub const STAGE: &str = "aggregate";
+
+/// Most digits of a decimal.
+const MAX_DIGITS: u8 = 38;
+
+/// Digits that a decimal sum gains before its point, and an average behind it.
+const SUM_DIGITS: u8 = 10;
+const AVG_DIGITS: u8 = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AggregateKind {
+    Count,
+    Sum,
+    Avg,
+    Min,
+    Max,
+}
+
+impl AggregateKind {
+    pub const ALL: [Self; 5] = [Self::Count, Self::Sum, Self::Avg, Self::Min, Self::Max];
+
+    /// The name in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Max => "max",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// One aggregate of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AggregateSpec {
+    /// Name of the output column.
+    pub name: String,
+    pub kind: AggregateKind,
+    /// The expression aggregated; none only for `count()`.
+    pub argument: Option<String>,
+}
+
+/// A windowed aggregation as the manifest describes it.
+#[derive(Debug, Clone)]
+pub struct WindowSpec {
+    /// Id of the step: the origin of its rows.
+    pub step: Arc<str>,
+    pub window: TumblingWindow,
+    /// The key columns, as [`crate::KeyEncoder::fields`] gives them.
+    pub key: Vec<FieldRef>,
+    pub aggregates: Vec<AggregateSpec>,
+}
+
+/// Late rows so far, by why they are late.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LateRows {
+    /// The window had closed by the watermark of the row's own partition.
+    pub behind_watermark: u64,
+    /// In time there, but the step had fired the window.
+    pub window_fired: u64,
+}
+
+/// One aggregate, compiled.
+#[derive(Debug, Clone)]
+struct Aggregate {
+    name: String,
+    kind: AggregateKind,
+    argument: Option<Expression>,
+}
+
+impl Aggregate {
+    fn compile(spec: &AggregateSpec, input: &SchemaRef) -> Result<Self, ExpressionError> {
+        let argument = spec.argument.as_deref().map(|text| Expression::compile(text, input)).transpose()?;
+        let made = Self { name: spec.name.clone(), kind: spec.kind, argument };
+        made.result_type()?;
+        Ok(made)
+    }
+
+    fn argument_type(&self) -> DataType {
+        self.argument.as_ref().map_or(DataType::Null, |argument| argument.data_type().clone())
+    }
+
+    fn result_type(&self) -> Result<DataType, ExpressionError> {
+        result_type(self.kind, &self.argument_type()).map_err(|message| {
+            let span = self.argument.as_ref().map(|argument| 0..argument.text().len());
+            ExpressionError { message, span, suggestion: None }
+        })
+    }
+
+    fn field(&self) -> Result<FieldRef, ExpressionError> {
+        let nullable = self.kind != AggregateKind::Count && self.argument.as_ref().is_none_or(Expression::is_nullable);
+        Ok(Arc::new(Field::new(&self.name, self.result_type()?, nullable)))
+    }
+}
+
+/// The table at the top of this file.
+///
+/// # Errors
+/// What `kind` needs, when it cannot take such an argument. [`DataType::Null`] stands for no argument.
+pub fn result_type(kind: AggregateKind, argument: &DataType) -> Result<DataType, String> {
+    use AggregateKind::{Avg, Count, Max, Min, Sum};
+    let name = kind.name();
+    match (kind, argument) {
+        (Count, _) => Ok(DataType::Int64),
+        (_, DataType::Null) => Err(format!("`{name}` needs something to aggregate: {name}(column)")),
+        (Sum, DataType::Decimal128(p, s)) => Ok(DataType::Decimal128(MAX_DIGITS.min(p + SUM_DIGITS), *s)),
+        (Avg, DataType::Decimal128(p, s)) => {
+            let scale = (MAX_DIGITS as i8).min(s + AVG_DIGITS as i8);
+            Ok(DataType::Decimal128(MAX_DIGITS.min(p + AVG_DIGITS), scale))
+        }
+        (Sum, other) if other.is_signed_integer() => Ok(DataType::Int64),
+        (Sum, other) if other.is_unsigned_integer() => Ok(DataType::UInt64),
+        (Sum | Avg, other) if other.is_integer() || other.is_floating() => Ok(DataType::Float64),
+        (Sum | Avg, other) => Err(format!("`{name}` takes numbers, not {}", type_name(other))),
+        (Min | Max, other) => Ok(other.clone()),
+    }
+}

@@ -1,0 +1,225 @@
+//! One aggregate's state: columns indexed by slot.
+//!
+//! Invariant: a slot that no value has reached holds the fold's neutral value and is not `seen`.
+
+use arrow_schema::DataType;
+
+use super::argument::Lane;
+use super::{Aggregate, AggregateKind};
+
+/// One bit per slot.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Bits(Vec<u64>);
+
+impl Bits {
+    #[inline]
+    pub(super) fn set(&mut self, slot: u32) {
+        self.0[slot as usize / 64] |= 1 << (slot % 64);
+    }
+
+    #[inline]
+    pub(super) fn get(&self, slot: usize) -> bool {
+        self.0[slot / 64] >> (slot % 64) & 1 == 1
+    }
+
+    fn resize(&mut self, slots: usize) {
+        self.0.resize(slots.div_ceil(64), 0);
+    }
+}
+
+/// A value per slot that rows are folded into.
+#[derive(Debug, Clone)]
+pub(super) struct Fold<T> {
+    pub values: Vec<T>,
+    pub seen: Bits,
+    neutral: T,
+}
+
+impl<T: Copy> Fold<T> {
+    fn new(neutral: T) -> Self {
+        Self { values: Vec::new(), seen: Bits::default(), neutral }
+    }
+
+    fn resize(&mut self, slots: usize) {
+        self.values.resize(slots, self.neutral);
+        self.seen.resize(slots);
+    }
+
+    /// The slot's value, if a row reached it.
+    #[inline]
+    pub(super) fn get(&self, slot: usize) -> Option<T> {
+        self.seen.get(slot).then(|| self.values[slot])
+    }
+
+    pub(super) fn set(&mut self, slot: usize, value: T) {
+        self.values[slot] = value;
+        self.seen.set(slot as u32);
+    }
+
+    fn byte_size(&self) -> usize {
+        self.values.capacity() * size_of::<T>() + self.seen.0.capacity() * 8
+    }
+}
+
+/// A sum that must stay within `limit` of zero.
+#[derive(Debug, Clone)]
+pub(super) struct Sum<T> {
+    pub fold: Fold<T>,
+    pub limit: u128,
+    /// No slot is further from zero than this. While it stays under the limit no row needs to be checked.
+    pub bound: u128,
+}
+
+impl<T: Copy> Sum<T> {
+    fn new(zero: T, limit: u128) -> Self {
+        Self { fold: Fold::new(zero), limit, bound: 0 }
+    }
+}
+
+/// A sum and the number of its values.
+#[derive(Debug, Clone)]
+pub(super) struct Mean<T> {
+    pub sum: Sum<T>,
+    pub counts: Vec<u64>,
+}
+
+impl<T: Copy> Mean<T> {
+    fn new(zero: T, limit: u128) -> Self {
+        Self { sum: Sum::new(zero, limit), counts: Vec::new() }
+    }
+}
+
+/// Which of two values stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    Smaller,
+    Larger,
+}
+
+/// The state of one aggregate, by kind and width.
+#[derive(Debug, Clone)]
+pub(super) enum Accumulator {
+    Count(Vec<i64>),
+    SumI64(Sum<i64>),
+    SumU64(Sum<u64>),
+    SumF64(Fold<f64>),
+    SumI128(Sum<i128>),
+    /// Of integers of either sign: no number of rows that fit in time overflows it.
+    MeanInteger(Mean<i128>),
+    MeanF64(Mean<f64>),
+    /// Every value is at most `largest` from zero: then the mean fits its type.
+    MeanI128 {
+        mean: Mean<i128>,
+        largest: u128,
+    },
+    ExtremeI64(Fold<i64>, Keep),
+    ExtremeU64(Fold<u64>, Keep),
+    ExtremeF64(Fold<f64>, Keep),
+    ExtremeI128(Fold<i128>, Keep),
+    ExtremeBytes {
+        values: Vec<Option<Box<[u8]>>>,
+        keep: Keep,
+        /// Bytes of the values alone.
+        bytes: usize,
+    },
+}
+
+/// The largest number of so many digits.
+pub(super) fn digits(count: u8) -> u128 {
+    10u128.pow(count.into()) - 1
+}
+
+impl Accumulator {
+    pub(super) fn new(aggregate: &Aggregate) -> Self {
+        let argument = aggregate.argument_type();
+        let lane = Lane::of(&argument);
+        match aggregate.kind {
+            AggregateKind::Count => Self::Count(Vec::new()),
+            AggregateKind::Sum => Self::sum(lane, &argument),
+            AggregateKind::Avg => Self::mean(lane, &argument),
+            AggregateKind::Min => Self::extreme(lane, Keep::Smaller),
+            AggregateKind::Max => Self::extreme(lane, Keep::Larger),
+        }
+    }
+
+    fn sum(lane: Lane, argument: &DataType) -> Self {
+        match (lane, argument) {
+            (Lane::U64, _) => Self::SumU64(Sum::new(0, u64::MAX.into())),
+            (Lane::F64, _) => Self::SumF64(Fold::new(0.0)),
+            (_, DataType::Decimal128(precision, _)) => {
+                let precision = super::MAX_DIGITS.min(precision + super::SUM_DIGITS);
+                Self::SumI128(Sum::new(0, digits(precision)))
+            }
+            _ => Self::SumI64(Sum::new(0, i64::MAX as u128)),
+        }
+    }
+
+    fn mean(lane: Lane, argument: &DataType) -> Self {
+        match (lane, argument) {
+            (Lane::F64, _) => Self::MeanF64(Mean::new(0.0, u128::MAX)),
+            (_, DataType::Decimal128(precision, scale)) => {
+                let added = (super::MAX_DIGITS as i8 - scale).min(super::AVG_DIGITS as i8) as u32;
+                let result = super::MAX_DIGITS.min(precision + super::AVG_DIGITS);
+                let largest = digits(result) / 10u128.pow(added);
+                Self::MeanI128 { mean: Mean::new(0, digits(super::MAX_DIGITS)), largest }
+            }
+            _ => Self::MeanInteger(Mean::new(0, u128::MAX)),
+        }
+    }
+
+    fn extreme(lane: Lane, keep: Keep) -> Self {
+        let least = keep == Keep::Larger;
+        match lane {
+            Lane::U64 => Self::ExtremeU64(Fold::new(if least { u64::MIN } else { u64::MAX }), keep),
+            Lane::F64 => Self::ExtremeF64(Fold::new(if least { f64::NEG_INFINITY } else { f64::NAN }), keep),
+            Lane::I128 => Self::ExtremeI128(Fold::new(if least { i128::MIN } else { i128::MAX }), keep),
+            Lane::Bytes => Self::ExtremeBytes { values: Vec::new(), keep, bytes: 0 },
+            Lane::I64 | Lane::Rows => Self::ExtremeI64(Fold::new(if least { i64::MIN } else { i64::MAX }), keep),
+        }
+    }
+
+    /// Whether a row's value can be too much for it, so that its argument's largest value must be known.
+    pub(super) fn is_bounded(&self) -> bool {
+        matches!(self, Self::SumI64(_) | Self::SumU64(_) | Self::SumI128(_) | Self::MeanI128 { .. })
+    }
+
+    pub(super) fn resize(&mut self, slots: usize) {
+        match self {
+            Self::Count(counts) => counts.resize(slots, 0),
+            Self::SumI64(sum) => sum.fold.resize(slots),
+            Self::SumU64(sum) => sum.fold.resize(slots),
+            Self::SumI128(sum) => sum.fold.resize(slots),
+            Self::SumF64(fold) | Self::ExtremeF64(fold, _) => fold.resize(slots),
+            Self::MeanInteger(mean) | Self::MeanI128 { mean, .. } => {
+                mean.sum.fold.resize(slots);
+                mean.counts.resize(slots, 0);
+            }
+            Self::MeanF64(mean) => {
+                mean.sum.fold.resize(slots);
+                mean.counts.resize(slots, 0);
+            }
+            Self::ExtremeI64(fold, _) => fold.resize(slots),
+            Self::ExtremeU64(fold, _) => fold.resize(slots),
+            Self::ExtremeI128(fold, _) => fold.resize(slots),
+            Self::ExtremeBytes { values, .. } => values.resize(slots, None),
+        }
+    }
+
+    pub(super) fn byte_size(&self) -> usize {
+        match self {
+            Self::Count(counts) => counts.capacity() * 8,
+            Self::SumI64(sum) => sum.fold.byte_size(),
+            Self::SumU64(sum) => sum.fold.byte_size(),
+            Self::SumI128(sum) => sum.fold.byte_size(),
+            Self::SumF64(fold) | Self::ExtremeF64(fold, _) => fold.byte_size(),
+            Self::MeanInteger(mean) | Self::MeanI128 { mean, .. } => {
+                mean.sum.fold.byte_size() + mean.counts.capacity() * 8
+            }
+            Self::MeanF64(mean) => mean.sum.fold.byte_size() + mean.counts.capacity() * 8,
+            Self::ExtremeI64(fold, _) => fold.byte_size(),
+            Self::ExtremeU64(fold, _) => fold.byte_size(),
+            Self::ExtremeI128(fold, _) => fold.byte_size(),
+            Self::ExtremeBytes { values, bytes, .. } => values.capacity() * size_of::<Option<Box<[u8]>>>() + bytes,
+        }
+    }
+}

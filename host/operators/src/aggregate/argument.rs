@@ -1,0 +1,105 @@
+//! A batch's argument values in the few widths that accumulators know.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Decimal128Type, Float64Type, Int64Type, UInt64Type};
+use arrow_array::{Array, ArrayRef, BinaryArray};
+use arrow_buffer::{NullBuffer, ScalarBuffer};
+use arrow_cast::cast;
+use arrow_schema::{ArrowError, DataType};
+
+/// How values of a type are accumulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// No values, only whether they are null.
+    Rows,
+    /// Signed integers, bool, date and timestamps (in their own unit).
+    I64,
+    U64,
+    F64,
+    /// Decimals (their digits).
+    I128,
+    /// Text and binary.
+    Bytes,
+}
+
+impl Lane {
+    pub(super) fn of(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Null => Self::Rows,
+            DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => Self::U64,
+            DataType::Float32 | DataType::Float64 => Self::F64,
+            DataType::Decimal128(_, _) => Self::I128,
+            DataType::Utf8 | DataType::Binary => Self::Bytes,
+            _ => Self::I64,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Values {
+    Rows,
+    I64(ScalarBuffer<i64>),
+    U64(ScalarBuffer<u64>),
+    F64(ScalarBuffer<f64>),
+    I128(ScalarBuffer<i128>),
+    Bytes(BinaryArray),
+}
+
+/// One aggregate's argument, a value per row of the batch.
+#[derive(Debug, Clone)]
+pub(super) struct Argument {
+    pub values: Values,
+    nulls: Option<NullBuffer>,
+    /// No value is further from zero than this; values that are null may count.
+    pub largest: u128,
+}
+
+impl Argument {
+    /// The argument of `count()`.
+    pub(super) fn rows() -> Self {
+        Self { values: Values::Rows, nulls: None, largest: 0 }
+    }
+
+    /// `bounded`: whether [`Argument::largest`] is needed.
+    pub(super) fn new(array: &ArrayRef, lane: Lane, bounded: bool) -> Result<Self, ArrowError> {
+        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
+        let values = match lane {
+            Lane::Rows => Values::Rows,
+            Lane::I64 => Values::I64(as_i64(array)?.as_primitive::<Int64Type>().values().clone()),
+            Lane::U64 => Values::U64(cast(array, &DataType::UInt64)?.as_primitive::<UInt64Type>().values().clone()),
+            Lane::F64 => Values::F64(cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().values().clone()),
+            Lane::I128 => Values::I128(array.as_primitive::<Decimal128Type>().values().clone()),
+            Lane::Bytes => Values::Bytes(cast(array, &DataType::Binary)?.as_binary::<i32>().clone()),
+        };
+        let largest = if bounded { largest(&values) } else { 0 };
+        Ok(Self { values, nulls, largest })
+    }
+
+    #[inline]
+    pub(super) fn is_null(&self, row: u32) -> bool {
+        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row as usize))
+    }
+
+    pub(super) fn has_nulls(&self) -> bool {
+        self.nulls.is_some()
+    }
+}
+
+fn as_i64(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    match array.data_type() {
+        DataType::Int64 => Ok(Arc::clone(array)),
+        DataType::Date32 => cast(&cast(array, &DataType::Int32)?, &DataType::Int64),
+        _ => cast(array, &DataType::Int64),
+    }
+}
+
+fn largest(values: &Values) -> u128 {
+    match values {
+        Values::I64(values) => values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0).into(),
+        Values::U64(values) => values.iter().copied().max().unwrap_or(0).into(),
+        Values::I128(values) => values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0),
+        Values::Rows | Values::F64(_) | Values::Bytes(_) => 0,
+    }
+}

@@ -1,0 +1,171 @@
+//! All aggregates of one key table, and how a key's values are stored.
+//!
+//! A stored value is one byte [`VALUE_VERSION`], then each aggregate in order, all numbers little-endian:
+//! a count is 8 bytes; anything else is one byte 0 (no value yet) or 1, and with 1 the value: 8 bytes (16 for
+//! decimals and for the sum of an integer average), an average's count as 8 more, text as a u32 length and bytes.
+
+use weir_state::table::Slots;
+
+use super::accumulator::{Accumulator, Fold, Mean, Sum};
+
+/// Version of the stored value.
+pub(super) const VALUE_VERSION: u8 = 1;
+
+/// One accumulator per aggregate of the step.
+#[derive(Debug, Clone)]
+pub(super) struct Accumulators {
+    pub columns: Vec<Accumulator>,
+}
+
+impl Slots for Accumulators {
+    fn resize(&mut self, slots: usize) {
+        self.columns.iter_mut().for_each(|column| column.resize(slots));
+    }
+
+    fn write(&self, slot: usize, value: &mut Vec<u8>) {
+        value.push(VALUE_VERSION);
+        self.columns.iter().for_each(|column| write(column, slot, value));
+    }
+
+    fn read(&mut self, slot: usize, value: &[u8]) -> Result<(), String> {
+        let mut rest = value;
+        match take::<1>(&mut rest)? {
+            [VALUE_VERSION] => {}
+            [version] => return Err(format!("it is of version {version}, this Weir reads {VALUE_VERSION}")),
+        }
+        for column in &mut self.columns {
+            read(column, slot, &mut rest)?;
+        }
+        if rest.is_empty() { Ok(()) } else { Err(format!("{} bytes are left over", rest.len())) }
+    }
+
+    fn byte_size(&self) -> usize {
+        self.columns.iter().map(Accumulator::byte_size).sum()
+    }
+}
+
+/// A number of fixed width.
+trait Stored<const N: usize>: Copy {
+    fn bytes(self) -> [u8; N];
+    fn from_bytes(bytes: [u8; N]) -> Self;
+}
+
+macro_rules! stored {
+    ($($number:ty: $width:literal),*) => {$(
+        impl Stored<$width> for $number {
+            fn bytes(self) -> [u8; $width] {
+                self.to_le_bytes()
+            }
+            fn from_bytes(bytes: [u8; $width]) -> Self {
+                Self::from_le_bytes(bytes)
+            }
+        }
+    )*};
+}
+stored!(i64: 8, u64: 8, f64: 8, i128: 16);
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], String> {
+    let (head, tail) = rest.split_first_chunk::<N>().ok_or("it ends too early")?;
+    *rest = tail;
+    Ok(*head)
+}
+
+fn is_seen(rest: &mut &[u8]) -> Result<bool, String> {
+    match take::<1>(rest)? {
+        [0] => Ok(false),
+        [1] => Ok(true),
+        [other] => Err(format!("{other} stands where 0 or 1 must")),
+    }
+}
+
+fn write_fold<T: Stored<N>, const N: usize>(fold: &Fold<T>, slot: usize, value: &mut Vec<u8>) {
+    match fold.get(slot) {
+        None => value.push(0),
+        Some(folded) => {
+            value.push(1);
+            value.extend_from_slice(&folded.bytes());
+        }
+    }
+}
+
+/// Answers the value if there is one.
+fn read_fold<T: Stored<N>, const N: usize>(
+    fold: &mut Fold<T>,
+    slot: usize,
+    rest: &mut &[u8],
+) -> Result<Option<T>, String> {
+    if !is_seen(rest)? {
+        return Ok(None);
+    }
+    let value = T::from_bytes(take(rest)?);
+    fold.set(slot, value);
+    Ok(Some(value))
+}
+
+fn write_mean<T: Stored<N>, const N: usize>(mean: &Mean<T>, slot: usize, value: &mut Vec<u8>) {
+    write_fold(&mean.sum.fold, slot, value);
+    if mean.sum.fold.seen.get(slot) {
+        value.extend_from_slice(&mean.counts[slot].to_le_bytes());
+    }
+}
+
+fn read_mean<T: Stored<N>, const N: usize>(
+    mean: &mut Mean<T>,
+    slot: usize,
+    rest: &mut &[u8],
+) -> Result<Option<T>, String> {
+    let sum = read_fold(&mut mean.sum.fold, slot, rest)?;
+    if sum.is_some() {
+        mean.counts[slot] = u64::from_le_bytes(take(rest)?);
+        if mean.counts[slot] == 0 {
+            return Err("an average of no values has a sum".to_owned());
+        }
+    }
+    Ok(sum)
+}
+
+fn write(column: &Accumulator, slot: usize, value: &mut Vec<u8>) {
+    match column {
+        Accumulator::Count(counts) => value.extend_from_slice(&counts[slot].to_le_bytes()),
+        Accumulator::SumI64(Sum { fold, .. }) | Accumulator::ExtremeI64(fold, _) => write_fold(fold, slot, value),
+        Accumulator::SumU64(Sum { fold, .. }) | Accumulator::ExtremeU64(fold, _) => write_fold(fold, slot, value),
+        Accumulator::SumF64(fold) | Accumulator::ExtremeF64(fold, _) => write_fold(fold, slot, value),
+        Accumulator::SumI128(Sum { fold, .. }) | Accumulator::ExtremeI128(fold, _) => write_fold(fold, slot, value),
+        Accumulator::MeanInteger(mean) | Accumulator::MeanI128 { mean, .. } => write_mean(mean, slot, value),
+        Accumulator::MeanF64(mean) => write_mean(mean, slot, value),
+        Accumulator::ExtremeBytes { values, .. } => match &values[slot] {
+            None => value.push(0),
+            Some(text) => {
+                value.push(1);
+                value.extend_from_slice(&(text.len() as u32).to_le_bytes());
+                value.extend_from_slice(text);
+            }
+        },
+    }
+}
+
+fn read(column: &mut Accumulator, slot: usize, rest: &mut &[u8]) -> Result<(), String> {
+    match column {
+        Accumulator::Count(counts) => counts[slot] = i64::from_le_bytes(take(rest)?),
+        Accumulator::SumI64(sum) => drop(read_fold(&mut sum.fold, slot, rest)?),
+        Accumulator::SumU64(sum) => drop(read_fold(&mut sum.fold, slot, rest)?),
+        Accumulator::SumI128(sum) => drop(read_fold(&mut sum.fold, slot, rest)?),
+        Accumulator::ExtremeI64(fold, _) => drop(read_fold(fold, slot, rest)?),
+        Accumulator::ExtremeU64(fold, _) => drop(read_fold(fold, slot, rest)?),
+        Accumulator::ExtremeI128(fold, _) => drop(read_fold(fold, slot, rest)?),
+        Accumulator::SumF64(fold) | Accumulator::ExtremeF64(fold, _) => drop(read_fold(fold, slot, rest)?),
+        Accumulator::MeanInteger(mean) | Accumulator::MeanI128 { mean, .. } => drop(read_mean(mean, slot, rest)?),
+        Accumulator::MeanF64(mean) => drop(read_mean(mean, slot, rest)?),
+        Accumulator::ExtremeBytes { values, bytes, .. } => {
+            if is_seen(rest)? {
+                let length = u32::from_le_bytes(take(rest)?) as usize;
+                let (text, tail) = rest.split_at_checked(length).ok_or("it ends too early")?;
+                *rest = tail;
+                *bytes = *bytes + length - values[slot].as_ref().map_or(0, |old| old.len());
+                values[slot] = Some(text.into());
+            }
+        }
+    }
+    column.note_slot(slot as u32);
+    Ok(())
+}

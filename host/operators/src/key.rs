@@ -1,0 +1,196 @@
+//! Keys: the canonical bytes of a row's key, its hash and its key group.
+//!
+//! Invariant: two keys have the same bytes exactly when they are the same key, whatever the width of the column or
+//! the unit of the timestamp that they came from. The bytes are part of the stored state and of the key groups;
+//! changing them needs a new state version. A key is the concatenation of its columns' encodings, in order:
+//!
+//! | value                        | bytes                                                                         |
+//! | ---------------------------- | ----------------------------------------------------------------------------- |
+//! | null                         | `00`                                                                          |
+//! | false, true                  | `01`, `02`                                                                    |
+//! | integer within i64           | `03`, then 8 bytes: the value, big-endian, sign bit flipped                    |
+//! | integer above i64            | `04`, then 8 bytes: the value, big-endian                                      |
+//! | float                        | `05`, then 8 bytes: f64, big-endian; all bits flipped if negative, else the sign bit |
+//! | utf8                         | `06`, length as u32 big-endian, the bytes                                      |
+//! | binary                       | `07`, length as u32 big-endian, the bytes                                      |
+//! | date                         | `08`, days since 1970 as i32, big-endian, sign bit flipped                     |
+//! | timestamp                    | `09`, seconds (floor) as i64, big-endian, sign bit flipped; nanoseconds as u32, big-endian |
+//! | decimal                      | `0a`, scale as u8, the digits as i128, big-endian, sign bit flipped            |
+//!
+//! -0.0 is 0.0, every NaN is one NaN, and a decimal loses trailing zeros of its fraction first (1.50 is 1.5). So 1,
+//! 1.0 as float and 1.0 as decimal are three keys, but 1 as int32 and as int64 are one. Time zones are no part of a
+//! timestamp's key. Text is compared as bytes, without Unicode normalisation. Null is a key value like any other.
+//!
+//! Bytes sort as numbers and times do, null first; text sorts by length, then by bytes.
+
+mod decode;
+mod encode;
+
+use arrow_array::ArrayRef;
+use arrow_schema::{FieldRef, SchemaRef};
+use weir_stream::{Batch, Reject, key};
+
+pub use decode::KeyDecoder;
+pub(crate) use decode::timestamps;
+
+use crate::expression::{Expression, ExpressionError};
+use crate::operator::{Outputs, StepFault, rows_left};
+
+/// The stage of its rejects.
+pub const STAGE: &str = "key";
+
+mod tag {
+    pub const NULL: u8 = 0x00;
+    pub const FALSE: u8 = 0x01;
+    pub const TRUE: u8 = 0x02;
+    pub const INTEGER: u8 = 0x03;
+    pub const LARGE_INTEGER: u8 = 0x04;
+    pub const FLOAT: u8 = 0x05;
+    pub const UTF8: u8 = 0x06;
+    pub const BINARY: u8 = 0x07;
+    pub const DATE: u8 = 0x08;
+    pub const TIMESTAMP: u8 = 0x09;
+    pub const DECIMAL: u8 = 0x0a;
+}
+
+/// The sign bit of an i64.
+const SIGN: u64 = 1 << 63;
+
+/// The keys of a batch's rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyBatch {
+    bytes: Vec<u8>,
+    /// Where each row's key ends.
+    ends: Vec<u32>,
+    hashes: Vec<u64>,
+    key_groups: Vec<u16>,
+}
+
+impl KeyBatch {
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// The canonical bytes of one row's key.
+    #[inline]
+    pub fn key(&self, row: usize) -> &[u8] {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        &self.bytes[start as usize..self.ends[row] as usize]
+    }
+
+    /// `weir_stream::key::hash` of each key.
+    pub fn hashes(&self) -> &[u64] {
+        &self.hashes
+    }
+
+    /// The key group of each key.
+    pub fn key_groups(&self) -> &[u16] {
+        &self.key_groups
+    }
+
+    /// The keys of the named rows, in the order given.
+    pub fn take(&self, rows: &[u32]) -> Self {
+        let mut taken = Self::default();
+        for row in rows.iter().map(|row| *row as usize) {
+            taken.bytes.extend_from_slice(self.key(row));
+            taken.ends.push(taken.bytes.len() as u32);
+            taken.hashes.push(self.hashes[row]);
+            taken.key_groups.push(self.key_groups[row]);
+        }
+        taken
+    }
+
+    /// Bytes held, for queues and budgets.
+    pub fn byte_size(&self) -> usize {
+        self.bytes.len() + self.len() * (size_of::<u32>() + size_of::<u64>() + size_of::<u16>())
+    }
+}
+
+/// Rows with their keys: what crosses an exchange, so that keys are encoded and hashed once.
+#[derive(Debug, Clone)]
+pub struct KeyedBatch {
+    pub batch: Batch,
+    pub keys: KeyBatch,
+}
+
+impl KeyedBatch {
+    pub fn byte_size(&self) -> usize {
+        self.batch.byte_size() + self.keys.byte_size()
+    }
+}
+
+/// Encodes the keys of one step's input.
+#[derive(Debug, Clone)]
+pub struct KeyEncoder {
+    columns: Vec<Expression>,
+    fields: Vec<FieldRef>,
+    key_groups: u16,
+}
+
+impl KeyEncoder {
+    /// `columns`: name and expression of each key column; none for a key that all rows share. `key_groups`: of the
+    /// pipeline.
+    ///
+    /// # Errors
+    /// The position of a faulty expression, with its [`ExpressionError`]; also for a name that is given twice.
+    pub fn new(
+        columns: &[(String, String)],
+        input: &SchemaRef,
+        key_groups: u16,
+    ) -> Result<Self, (usize, ExpressionError)> {
+        let mut encoder = Self { columns: Vec::new(), fields: Vec::new(), key_groups };
+        for (place, (name, text)) in columns.iter().enumerate() {
+            if encoder.fields.iter().any(|field| field.name() == name) {
+                let message = format!("key column `{name}` is given twice");
+                return Err((place, ExpressionError { message, span: None, suggestion: None }));
+            }
+            let expression = Expression::compile(text, input).map_err(|error| (place, error))?;
+            encoder.fields.push(expression.field(name));
+            encoder.columns.push(expression);
+        }
+        Ok(encoder)
+    }
+
+    /// The key columns as they come out of the steps behind.
+    pub fn fields(&self) -> &[FieldRef] {
+        &self.fields
+    }
+
+    /// Gives every row its key; rows whose key cannot be evaluated become rejects in `out`.
+    ///
+    /// # Errors
+    /// [`StepFault::Internal`] when the batch is not of the input schema.
+    pub fn encode(&self, batch: Batch, out: &mut Outputs) -> Result<KeyedBatch, StepFault> {
+        let (mut arrays, mut refused): (Vec<ArrayRef>, Vec<Reject>) = (Vec::new(), Vec::new());
+        for column in &self.columns {
+            let evaluated = column.evaluate(&batch);
+            refused.extend(evaluated.rejects);
+            arrays.push(evaluated.array);
+        }
+        let keys = self.keys(&arrays, batch.rows())?;
+        if refused.is_empty() {
+            return Ok(KeyedBatch { batch, keys });
+        }
+        refused.sort_by_key(|reject| reject.row);
+        refused.dedup_by_key(|reject| reject.row);
+        let rows = rows_left(batch.rows(), &refused);
+        out.reject(STAGE, &batch, refused)?;
+        Ok(KeyedBatch { batch: batch.take(&rows)?, keys: keys.take(&rows) })
+    }
+
+    fn keys(&self, arrays: &[ArrayRef], rows: usize) -> Result<KeyBatch, StepFault> {
+        let (bytes, ends) = encode::encode(arrays, rows).map_err(StepFault::Internal)?;
+        let mut keys = KeyBatch { bytes, ends, hashes: Vec::with_capacity(rows), key_groups: Vec::with_capacity(rows) };
+        let mut start = 0;
+        for end in keys.ends.iter().map(|end| *end as usize) {
+            keys.hashes.push(key::hash(&keys.bytes[start..end]));
+            start = end;
+        }
+        keys.key_groups.extend(keys.hashes.iter().map(|hash| key::key_group(*hash, self.key_groups)));
+        Ok(keys)
+    }
+}

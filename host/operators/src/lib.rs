@@ -1,0 +1,25 @@
+//! What a step does to rows: expressions, the call of user transforms, keys, exchange and windows.
+//!
+//! Everything here is a pure function of batches, watermarks and state: no I/O, no clock (time budgets get theirs as
+//! a closure), no knowledge of Kafka, Wasm or tokio. A row that cannot be processed costs only itself: it becomes a
+//! [`RejectedRow`] that names its origin.
+
+pub mod aggregate;
+pub mod exchange;
+pub mod expression;
+pub mod filter;
+pub mod key;
+pub mod operator;
+pub mod select;
+pub mod transform;
+pub mod window;
+
+pub use aggregate::{AggregateKind, AggregateSpec, LateRows, WindowAggregate, WindowSpec};
+pub use exchange::split;
+pub use expression::{Evaluated, Expression, ExpressionError, Predicate};
+pub use filter::Where;
+pub use key::{KeyBatch, KeyDecoder, KeyEncoder, KeyedBatch};
+pub use operator::{Operator, Outputs, RejectedRow, RowOrigin, StepFault};
+pub use select::Select;
+pub use transform::{BisectionBudget, TransformStep};
+pub use window::TumblingWindow;
