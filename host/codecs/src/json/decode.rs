@@ -1,4 +1,4 @@
-//! The JSON decoder: the loop over records, the checks before the parser, and what a failure becomes.
+//! The JSON decoder: the loop over records, and the checks before a payload is read.
 
 use std::ops::Range;
 
@@ -7,9 +7,9 @@ use weir_stream::SourceRecords;
 
 use crate::codec::{CodecError, Decoded, Decoder, reject_code};
 use crate::column_set::{ColumnSet, Fault, span};
-use crate::json::guard::{self, Refusal};
 use crate::json::keys::{self, Object};
-use crate::json::read::{self, Reader};
+use crate::json::read::Reader;
+use crate::json::scan::Scanner;
 use crate::raw::check_payload;
 use crate::source::ColumnSource;
 
@@ -23,7 +23,7 @@ pub struct JsonLimits {
 }
 
 impl JsonLimits {
-    /// The parser recurses on nesting; this much is safe on the smallest stack that a thread of the host has.
+    /// Skipping recurses on nesting; this much is safe on the smallest stack that a thread of the host has.
     pub const MOST_DEPTH: usize = 128;
 }
 
@@ -38,7 +38,9 @@ pub struct JsonDecoder {
     set: ColumnSet,
     objects: Vec<Object>,
     limits: JsonLimits,
-    pass: u64,
+    /// Payloads read so far.
+    payload: u64,
+    scratch: String,
 }
 
 impl JsonDecoder {
@@ -52,50 +54,36 @@ impl JsonDecoder {
         }
         let set = ColumnSet::new(schema, &sources, "json")?;
         let objects = keys::objects(&set.schema, &sources)?;
-        Ok(Self { set, objects, limits, pass: 0 })
+        Ok(Self { set, objects, limits, payload: 0, scratch: String::new() })
     }
 
-    /// One payload into the payload columns. `text` is the payload when the whole arena was found to be UTF-8.
+    /// One payload into the payload columns. `text` begins with the payload and its NUL, when the whole arena was
+    /// found to be UTF-8.
     fn decode_record(&mut self, records: &SourceRecords, record: usize, text: Option<&str>) -> Result<(), Fault> {
         let payload = check_payload(records, record, self.limits.max_record_bytes)?;
         let text = match text {
             Some(text) => text,
-            None => simdutf8::compat::from_utf8(payload).map_err(|error| Fault {
-                code: reject_code::NOT_UTF8,
-                reason: format!("the payload is not UTF-8 from byte {}", error.valid_up_to()),
-            })?,
+            None => text_of(records, record)?,
         };
-        guard::check(payload, self.limits.max_depth).map_err(|refusal| self.refused(refusal))?;
-        if self.read(text, false).is_ok() {
-            return Ok(());
-        }
-        self.set.abandon();
-        // A document with a broken end is broken, whatever is wrong with the fields before.
-        self.read(text, true).map_err(|fault| read::validate(text).err().map_or(fault, |error| syntax(&error)))
-    }
-
-    fn refused(&self, refusal: Refusal) -> Fault {
-        let (code, reason) = match refusal {
-            Refusal::TooDeep => {
-                (reject_code::TOO_DEEP, format!("arrays and objects nested deeper than {}", self.limits.max_depth))
-            }
-            Refusal::Escape { at } => (reject_code::JSON_SYNTAX, format!("Invalid escape at byte {at}")),
+        self.payload += 1;
+        let mut reader = Reader {
+            scanner: Scanner::new(text, payload.len(), self.limits.max_depth),
+            objects: &mut self.objects,
+            columns: &mut self.set.columns,
+            payload: self.payload,
+            scratch: &mut self.scratch,
         };
-        Fault { code, reason }
-    }
-
-    fn read(&mut self, text: &str, exact: bool) -> Result<(), Fault> {
-        self.pass += 1;
-        let (objects, columns) = (&mut self.objects, &mut self.set.columns);
-        let mut reader = Reader { objects, columns, pass: self.pass, exact, fault: Fault::default() };
-        reader.read(text).map_err(|_| reader.fault)
+        reader.read().map_err(|stop| *stop)
     }
 }
 
-fn syntax(error: &sonic_rs::Error) -> Fault {
-    // The parser's message goes on with an excerpt in further lines; the payload is in the dead letter anyway.
-    let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
-    Fault { code: reject_code::JSON_SYNTAX, reason }
+/// A payload and the NUL behind it, if it is UTF-8.
+fn text_of(records: &SourceRecords, record: usize) -> Result<&str, Fault> {
+    let (start, length) = (records.values.start(record), records.values.get(record).len());
+    simdutf8::compat::from_utf8(&records.values.arena()[start..=start + length]).map_err(|error| Fault {
+        code: reject_code::NOT_UTF8,
+        reason: format!("the payload is not UTF-8 from byte {}", error.valid_up_to()),
+    })
 }
 
 impl Decoder for JsonDecoder {
@@ -112,10 +100,7 @@ impl Decoder for JsonDecoder {
         let all = simdutf8::basic::from_utf8(span(records, &range)).ok();
         let start = records.values.start(range.start);
         for record in range {
-            let text = all.map(|all| {
-                let from = records.values.start(record) - start;
-                &all[from..from + records.values.get(record).len()]
-            });
+            let text = all.map(|all| &all[records.values.start(record) - start..]);
             let payload = self.decode_record(records, record, text);
             self.set.end_record(records, record, payload);
         }

@@ -1,7 +1,7 @@
 //! Which field of a payload goes where: a tree of objects, each with the keys that were declared or met.
 //!
-//! Payloads of one source repeat their keys in the same order, so each key remembers the one that last followed it;
-//! a right guess costs one comparison of text. A wrong one costs a hash look-up. Keys that no column wants are
+//! Payloads of one source repeat their keys in the same order, so each key remembers which followed it; a right guess
+//! costs one comparison of two words. A wrong one costs reading the key and a hash look-up. Keys that no column wants are
 //! remembered as well, up to a bound, because they must be recognised just as often.
 
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use std::collections::hash_map::Entry;
 use arrow_schema::SchemaRef;
 
 use crate::codec::CodecError;
+use crate::json::write;
 use crate::source::ColumnSource;
 
 /// Undeclared keys that an object remembers; what comes later is looked up and forgotten each time.
@@ -29,14 +30,56 @@ pub(crate) enum Action {
     Skip,
 }
 
+/// A key as it usually stands in a payload: `"name":`, its first sixteen bytes as two masked words.
+#[derive(Debug)]
+struct Literal {
+    bytes: Vec<u8>,
+    words: [u64; 2],
+    masks: [u64; 2],
+}
+
+impl Literal {
+    fn new(name: &str) -> Self {
+        let mut bytes = Vec::new();
+        write::string(name.as_bytes(), &mut bytes);
+        bytes.push(b':');
+        let word = |from: usize, byte: &dyn Fn(u8) -> u8| {
+            let mut word = [0; 8];
+            for (to, from) in word.iter_mut().zip(bytes.iter().skip(from)) {
+                *to = byte(*from);
+            }
+            u64::from_le_bytes(word)
+        };
+        let words = [word(0, &|byte| byte), word(8, &|byte| byte)];
+        let masks = [word(0, &|_| 0xff), word(8, &|_| 0xff)];
+        Self { bytes, words, masks }
+    }
+
+    #[inline]
+    fn begins(&self, text: &[u8]) -> bool {
+        let Some((low, rest)) = text.split_first_chunk::<8>() else { return text.starts_with(&self.bytes) };
+        let Some(high) = rest.first_chunk::<8>() else { return text.starts_with(&self.bytes) };
+        let differs = ((u64::from_le_bytes(*low) ^ self.words[0]) & self.masks[0])
+            | ((u64::from_le_bytes(*high) ^ self.words[1]) & self.masks[1]);
+        differs == 0 && (self.bytes.len() <= 16 || text.starts_with(&self.bytes))
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Key {
     pub name: Box<str>,
     pub action: Action,
-    /// The key that followed this one last time.
-    successor: u32,
-    /// Number of the pass in which this key was last seen.
+    /// Number of the payload in which this key was last seen.
     pub seen_in: u64,
+    literal: Literal,
+    /// The last two different keys that followed this one, the latest first.
+    successors: [u32; 2],
+}
+
+impl Key {
+    fn new(name: &str, action: Action) -> Self {
+        Self { name: name.into(), action, seen_in: 0, literal: Literal::new(name), successors: [NO_KEY; 2] }
+    }
 }
 
 /// One object of the payload: the document itself or one on the way to a nested field.
@@ -48,17 +91,18 @@ pub(crate) struct Object {
     /// Where this object is in the payload; empty for the document itself.
     pub path: String,
     by_name: HashMap<Box<str>, u32>,
-    first: u32,
+    /// The last two different keys that came first.
+    first: [u32; 2],
 }
 
 impl Object {
     fn new(path: String) -> Self {
-        Self { keys: Vec::new(), declared: 0, path, by_name: HashMap::new(), first: NO_KEY }
+        Self { keys: Vec::new(), declared: 0, path, by_name: HashMap::new(), first: [NO_KEY; 2] }
     }
 
     fn declare(&mut self, name: &str, action: Action) {
         self.by_name.insert(name.into(), self.keys.len() as u32);
-        self.keys.push(Key { name: name.into(), action, successor: NO_KEY, seen_in: 0 });
+        self.keys.push(Key::new(name, action));
         self.declared = self.keys.len();
     }
 
@@ -66,25 +110,29 @@ impl Object {
         self.by_name.get(name).map(|key| self.keys[*key as usize].action)
     }
 
-    /// The key called `name`, which follows `previous`; `None` when it is undeclared and not remembered.
+    /// The key that `text` begins with, colon included, and its length there, if it is one of those that followed
+    /// `previous` before.
     #[inline]
-    pub(crate) fn find(&mut self, previous: Option<usize>, name: &str) -> Option<usize> {
-        let guess = previous.map_or(self.first, |previous| self.keys[previous].successor) as usize;
-        match self.keys.get(guess) {
-            Some(key) if *key.name == *name => Some(guess),
-            _ => self.look_up(previous, name),
-        }
+    pub(crate) fn guess(&self, previous: Option<usize>, text: &[u8]) -> Option<(usize, usize)> {
+        let guesses = previous.map_or(self.first, |previous| self.keys[previous].successors);
+        guesses.into_iter().find_map(|guess| {
+            let key = self.keys.get(guess as usize)?;
+            key.literal.begins(text).then_some((guess as usize, key.literal.bytes.len()))
+        })
     }
 
-    #[cold]
-    fn look_up(&mut self, previous: Option<usize>, name: &str) -> Option<usize> {
+    /// The key called `name`, which follows `previous`; `None` when it is undeclared and not remembered.
+    pub(crate) fn look_up(&mut self, previous: Option<usize>, name: &str) -> Option<usize> {
         let found = match self.by_name.get(name) {
             Some(key) => *key,
             None => self.learn(name)?,
         };
-        match previous {
-            Some(previous) => self.keys[previous].successor = found,
-            None => self.first = found,
+        let successors = match previous {
+            Some(previous) => &mut self.keys[previous].successors,
+            None => &mut self.first,
+        };
+        if !successors.contains(&found) {
+            *successors = [found, successors[0]];
         }
         Some(found as usize)
     }
@@ -94,7 +142,7 @@ impl Object {
             return None;
         }
         let key = self.keys.len() as u32;
-        self.keys.push(Key { name: name.into(), action: Action::Skip, successor: NO_KEY, seen_in: 0 });
+        self.keys.push(Key::new(name, Action::Skip));
         self.by_name.insert(name.into(), key);
         Some(key)
     }

@@ -19,9 +19,9 @@
 
 mod decode;
 mod encode;
-mod guard;
 mod keys;
 mod read;
+mod scan;
 mod write;
 
 pub use decode::{JsonDecoder, JsonLimits};
