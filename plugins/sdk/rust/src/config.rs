@@ -7,7 +7,10 @@ use crate::json::Json;
 use crate::wit::Fault;
 
 /// A struct that holds a plugin's configuration. Derived. `()` for plugins without one.
-#[diagnostic::on_unimplemented(message = "`{Self}` is not a configuration", label = "put #[derive(Config)] on this struct")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a configuration",
+    label = "put #[derive(Config)] on this struct"
+)]
 pub trait Config: ConfigValue {}
 
 impl Config for () {}
@@ -119,7 +122,8 @@ pub struct Property {
 pub fn object_schema(properties: Vec<Property>) -> String {
     let required: Vec<String> = properties.iter().filter(|p| p.required).map(|p| quoted(p.key)).collect();
     let properties = properties.iter().map(|Property { key, description, schema, default, .. }| {
-        let description = if description.is_empty() { String::new() } else { format!(r#""description":{},"#, quoted(description)) };
+        let description =
+            if description.is_empty() { String::new() } else { format!(r#""description":{},"#, quoted(description)) };
         let default = default.as_ref().map_or(String::new(), |default| format!(r#""default":{default},"#));
         format!("{}:{{{description}{default}{}", quoted(key), &schema[1..])
     });

@@ -253,7 +253,9 @@ impl FromStr for Decimal {
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (digits, scale) = (self.mantissa.unsigned_abs().to_string(), usize::from(self.scale));
-        let text = if scale == 0 { digits } else {
+        let text = if scale == 0 {
+            digits
+        } else {
             let padded = format!("{digits:0>width$}", width = scale + 1);
             let (whole, fraction) = padded.split_at(padded.len() - scale);
             format!("{whole}.{fraction}")
@@ -404,7 +406,11 @@ mod tests {
 
     #[test]
     fn rounding_says_what_it_does_with_a_half() {
-        let cases = [("2.345", "2.35", "2.34", "2.34"), ("-2.345", "-2.35", "-2.34", "-2.34"), ("2.355", "2.36", "2.36", "2.35")];
+        let cases = [
+            ("2.345", "2.35", "2.34", "2.34"),
+            ("-2.345", "-2.35", "-2.34", "-2.34"),
+            ("2.355", "2.36", "2.36", "2.35"),
+        ];
         for (text, up, even, down) in cases {
             let number: Decimal = text.parse().unwrap();
             assert_eq!(number.round(2).to_string(), up);

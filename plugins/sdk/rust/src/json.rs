@@ -252,7 +252,9 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_refused_with_its_place() {
-        for text in ["", "{", "[1,]", "{\"a\":1,}", "01", "1.", "-", "nul", "\"a", "\"\\x\"", "\"\\ud800\"", "1 2", "\"\n\""] {
+        for text in
+            ["", "{", "[1,]", "{\"a\":1,}", "01", "1.", "-", "nul", "\"a", "\"\\x\"", "\"\\ud800\"", "1 2", "\"\n\""]
+        {
             assert!(Json::parse(text).is_err(), "{text}");
         }
         assert_eq!(Json::parse("[1 2]").unwrap_err(), "not JSON: `,` or `]` expected at byte 3, found '2'");

@@ -60,6 +60,7 @@ pub mod output;
 pub mod plugin;
 pub mod reject;
 pub mod returned;
+pub mod testing;
 
 pub mod time;
 pub mod types;

@@ -183,4 +183,4 @@ macro_rules! __only_output {
         }
     };
 }
-__only_output!([] ());
+__only_output!([]());

@@ -122,7 +122,12 @@ pub fn open<P: Plugin>(config: &str, input: &[Field]) -> Result<Opened<P::Config
     let types = |fields: &[Field]| fields.iter().map(|field| field.data_type.clone()).collect();
     Ok(Opened {
         config: config::read(config).map_err(in_words)?,
-        reads: contract.reads.iter().filter_map(|name| field(input, name)).map(|field| field.data_type.clone()).collect(),
+        reads: contract
+            .reads
+            .iter()
+            .filter_map(|name| field(input, name))
+            .map(|field| field.data_type.clone())
+            .collect(),
         writes: contract.outputs.iter().map(|output| types(&output.writes)).collect(),
     })
 }
@@ -168,7 +173,9 @@ fn read_fault(column: &InputColumn, input: &[Field]) -> Option<Fault> {
             format!("is {}, the plugin reads {wants}", type_name(&field.data_type))
         }
         Some(field) if field.nullable && !nullable => {
-            format!("may be null, the plugin reads {wants} without nulls; make the field an Option or the column not null")
+            format!(
+                "may be null, the plugin reads {wants} without nulls; make the field an Option or the column not null"
+            )
         }
         Some(_) => return None,
     };
@@ -237,7 +244,7 @@ macro_rules! __export {
                 }
             }
 
-            $crate::bindings::export_transform!(Component with_types_in $crate::bindings);
+    $crate::bindings::export_transform!(Component with_types_in $crate::bindings);
         };
     };
 }

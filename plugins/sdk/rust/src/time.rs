@@ -74,7 +74,13 @@ impl Timestamp {
     /// The day that the moment falls on, UTC; saturates at the ends of [`Date`].
     pub const fn date(self) -> Date {
         let days = self.count.div_euclid(86_400 * (1_000_000_000 / self.unit.nanoseconds()));
-        Date(if days > i32::MAX as i64 { i32::MAX } else if days < i32::MIN as i64 { i32::MIN } else { days as i32 })
+        Date(if days > i32::MAX as i64 {
+            i32::MAX
+        } else if days < i32::MIN as i64 {
+            i32::MIN
+        } else {
+            days as i32
+        })
     }
 
     /// The same moment in `unit`; `None` when that would cut it or overflow.
@@ -87,7 +93,11 @@ impl Timestamp {
             };
         }
         let per_unit = to / from;
-        if self.count.rem_euclid(per_unit) == 0 { Some(Self { count: self.count.div_euclid(per_unit), unit }) } else { None }
+        if self.count.rem_euclid(per_unit) == 0 {
+            Some(Self { count: self.count.div_euclid(per_unit), unit })
+        } else {
+            None
+        }
     }
 
     /// The start of the unit that the moment falls in; the moment itself when its own unit is not finer.
@@ -110,7 +120,11 @@ impl Default for Timestamp {
 
 impl Ord for Timestamp {
     fn cmp(&self, other: &Self) -> Ordering {
-        if self.unit == other.unit { self.count.cmp(&other.count) } else { self.nanoseconds().cmp(&other.nanoseconds()) }
+        if self.unit == other.unit {
+            self.count.cmp(&other.count)
+        } else {
+            self.nanoseconds().cmp(&other.nanoseconds())
+        }
     }
 }
 

@@ -26,8 +26,14 @@ pub fn derive(input: TokenStream) -> Result<TokenStream> {
         add(&mut bound, "<#type as ::weir_sdk::input::ReadValue<#batch>>::bind(&batch.columns[#at], &types[#at]),");
         add(&mut read, "#name: <#type as ::weir_sdk::input::ReadValue<#batch>>::read(&columns.#at, row),");
     }
-    let holes =
-        [("batch", batch), ("whole", item.whole()), ("columns", columns), ("declared", declared), ("bound", bound), ("read", read)];
+    let holes = [
+        ("batch", batch),
+        ("whole", item.whole()),
+        ("columns", columns),
+        ("declared", declared),
+        ("bound", bound),
+        ("read", read),
+    ];
     Ok(fill(
         "impl<#batch> ::weir_sdk::input::Input<#batch> for #whole {
             type Columns = (#columns);

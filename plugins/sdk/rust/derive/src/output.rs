@@ -135,7 +135,8 @@ fn drops(item: &Item) -> Result<TokenStream> {
         Some(TokenTree::Group(group)) if keyword && cursor.peek().is_none() => strings(Group::stream(&group)),
         _ => None,
     };
-    let names = names.ok_or_else(|| attribute.error("say the columns that do not go on: #[output(drop(\"a\", \"b\"))]"))?;
+    let names =
+        names.ok_or_else(|| attribute.error("say the columns that do not go on: #[output(drop(\"a\", \"b\"))]"))?;
     Ok(tokens(&names.iter().map(|name| format!("{name:?},")).collect::<String>()))
 }
 

@@ -64,7 +64,10 @@ impl Signature {
         cursor.visibility();
         if !cursor.at_ident("fn") {
             cursor.next();
-            return Err(Error::at(cursor.last, "#[transform] is for a plain function: fn clean(event: Event) -> Clean"));
+            return Err(Error::at(
+                cursor.last,
+                "#[transform] is for a plain function: fn clean(event: Event) -> Clean",
+            ));
         }
         cursor.next();
         let name = cursor.ident("a name")?;
