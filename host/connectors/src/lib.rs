@@ -9,6 +9,7 @@ pub mod file;
 pub mod generate;
 mod identity;
 pub mod kafka;
+pub mod parquet;
 mod row;
 pub mod sql;
 pub mod stdout;

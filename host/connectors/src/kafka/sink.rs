@@ -1,0 +1,445 @@
+//! A topic as a sink: one transaction an epoch, and the epoch inside it.
+//!
+//! Invariant: the records of an epoch and the offset that stands for it (see `progress`) become visible together or
+//! not at all. After any failure, and after any transaction during which a connection was lost, the producer is
+//! given up and the next one fences it: a delayed request of the old one can then touch no later transaction.
+
+use std::time::{Duration, Instant};
+
+use weir_stream::{ExposeOutcome, PayloadBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition};
+
+use super::admin::{KafkaAdmin, TopicOptions};
+use super::connection::KafkaConnection;
+use super::errors::{is_fenced, sink_error};
+use super::link::{Link, is_unknown_topic};
+use super::native::{NativeError, Outgoing, Producer, Stamp};
+use super::partition::Partitioner;
+use super::progress::{EPOCH_HEADER, Progress, group, header_value};
+use super::source;
+use super::watchdog::Watchdog;
+use crate::SinkIdentity;
+use crate::identity::{chain_broken, fatal};
+
+/// Default of [`KafkaSinkConfig::transaction_timeout_ms`]. Short, because the open transaction of an instance that
+/// does not come back hides later records from readers of committed ones until it passes.
+pub const DEFAULT_TRANSACTION_TIMEOUT_MS: u64 = 10_000;
+
+/// How much longer than its own time-out a transactional call may take before the process is ended.
+const WATCHDOG_GRACE: Duration = Duration::from_secs(5);
+
+/// A commit slower than this may have been sent twice by librdkafka.
+const SLOW_COMMIT: Duration = Duration::from_secs(5);
+
+/// The broker's limit is one of record batches: what a batch of one record takes beside its key and value, generously.
+const BATCH_OVERHEAD_BYTES: usize = 512;
+
+/// The largest record batch that a broker takes unless it is told otherwise.
+const DEFAULT_MAX_BATCH_BYTES: usize = 1_048_588;
+
+/// Which time a written record carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecordTimestamps {
+    /// The row's event time.
+    #[default]
+    EventTime,
+    /// The time of writing; costs less CPU.
+    WriteTime,
+}
+
+#[derive(Debug, Clone)]
+pub struct KafkaSinkConfig {
+    pub identity: SinkIdentity,
+    pub connection: KafkaConnection,
+    pub topic: String,
+    /// None: `weir.<pipeline>.<sink>`. Two running sinks with the same id fence each other.
+    pub transactional_id: Option<String>,
+    /// How to make the topic when it is missing; None: it must be there.
+    pub create: Option<TopicOptions>,
+    pub timestamps: RecordTimestamps,
+    /// An epoch must be written and committed within this time.
+    pub transaction_timeout_ms: u64,
+    /// How long `recover` tries before it answers [`SinkError::Retry`].
+    pub connect_timeout_ms: u64,
+}
+
+impl KafkaSinkConfig {
+    pub fn new(identity: SinkIdentity, connection: KafkaConnection, topic: impl Into<String>) -> Self {
+        Self {
+            identity,
+            connection,
+            topic: topic.into(),
+            transactional_id: None,
+            create: None,
+            timestamps: RecordTimestamps::EventTime,
+            transaction_timeout_ms: DEFAULT_TRANSACTION_TIMEOUT_MS,
+            connect_timeout_ms: source::DEFAULT_CONNECT_TIMEOUT_MS,
+        }
+    }
+
+    fn transactional_id(&self) -> String {
+        self.transactional_id.clone().unwrap_or_else(|| group(&self.identity))
+    }
+
+    fn transaction_timeout(&self) -> Duration {
+        Duration::from_millis(self.transaction_timeout_ms)
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+}
+
+/// One logical sink with a transactional producer of its own.
+pub struct KafkaSink {
+    config: KafkaSinkConfig,
+    watchdog: Watchdog,
+    /// What `recover` learnt; none before it.
+    target: Option<Target>,
+    /// None when it has to be made anew.
+    producer: Option<Producer>,
+}
+
+struct Target {
+    partitioner: Partitioner,
+    max_batch_bytes: usize,
+    exposed: Option<u64>,
+}
+
+impl KafkaSink {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`SinkError::Fatal`] for a property that Weir owns.
+    pub fn new(config: KafkaSinkConfig) -> Result<Self, SinkError> {
+        let group = ("group.id", group(&config.identity));
+        let owned = [source::owned_properties(0), transactional_properties(&config, 0), vec![group]].concat();
+        let conflict = config.connection.conflicting_property(&owned);
+        if let Some(property) = conflict {
+            return Err(fatal(
+                format!("{}: property `{property}` is set by Weir", config.identity),
+                format!("remove `{property}` from the properties in the manifest"),
+            ));
+        }
+        let watchdog = Watchdog::aborting().map_err(|error| {
+            let message = format!("{}: no thread can be started: {error}", config.identity);
+            fatal(message, "raise the limit on threads of this process")
+        })?;
+        Ok(Self { config, watchdog, target: None, producer: None })
+    }
+
+    fn place(&self) -> String {
+        format!("{}, Kafka topic `{}`", self.config.identity, self.config.topic)
+    }
+
+    fn fail(&self, error: &NativeError) -> SinkError {
+        sink_error(&self.place(), error)
+    }
+
+    /// A consumer client in the sink's own group, for what the cluster says about the sink.
+    fn link(&self) -> Result<Link, SinkError> {
+        let mut owned = source::owned_properties(1024);
+        owned.push(("group.id", group(&self.config.identity)));
+        let properties = self.config.connection.properties(&source::default_properties(), &owned);
+        Link::new(&self.config.topic, &properties).map_err(|error| self.fail(&error))
+    }
+
+    fn partitions(&self, link: &Link) -> Result<u32, SinkError> {
+        let asked = link.topic_partitions(self.config.connect_timeout());
+        match (asked, &self.config.create) {
+            (Ok(partitions), _) => Ok(partitions),
+            (Err(error), Some(options)) if is_unknown_topic(error.code) => {
+                let admin = KafkaAdmin::new(self.config.connection.clone());
+                admin.create_topic(&self.config.topic, options)?;
+                link.topic_partitions(self.config.connect_timeout()).map_err(|error| self.fail(&error))
+            }
+            (Err(error), _) => Err(self.fail(&error)),
+        }
+    }
+
+    fn max_batch_bytes(&self) -> Result<usize, SinkError> {
+        let admin = KafkaAdmin::new(self.config.connection.clone());
+        Ok(admin.max_message_bytes(&self.config.topic)?.unwrap_or(DEFAULT_MAX_BATCH_BYTES))
+    }
+
+    /// A new producer, all older ones of the same id fenced.
+    fn start_producer(&mut self, max_batch_bytes: usize) -> Result<(), SinkError> {
+        // The old one first: it must not be alive beside its successor.
+        self.producer = None;
+        let owned = transactional_properties(&self.config, max_batch_bytes);
+        let properties = self.config.connection.properties(&producer_properties(), &owned);
+        let mut producer = Producer::new(&self.config.topic, &properties).map_err(|error| self.fail(&error))?;
+        let timeout = self.config.transaction_timeout();
+        let started =
+            self.watchdog.watch("init_transactions", timeout + WATCHDOG_GRACE, || producer.init_transactions(timeout));
+        started.map_err(|error| self.fail(&explain(&producer, error)))?;
+        self.producer = Some(producer);
+        Ok(())
+    }
+
+    fn transact(
+        &mut self,
+        target: &mut Option<Target>,
+        entry: &SinkEpoch,
+        blocks: &[PayloadBlock],
+    ) -> Result<(), SinkError> {
+        let (Some(mut producer), Some(target)) = (self.producer.take(), target) else {
+            return Err(SinkError::Retry(format!("{}: not connected", self.place())));
+        };
+        let started = Instant::now();
+        let closed_before = producer.client().closed_connections();
+        let transaction = Transaction {
+            config: &self.config,
+            watchdog: &self.watchdog,
+            deadline: started + self.config.transaction_timeout(),
+        };
+        let outcome = transaction.run(&mut producer, &mut target.partitioner, entry, blocks);
+        outcome.map_err(|error| self.judge(&explain(&producer, error), started.elapsed()))?;
+        let disturbed = producer.client().closed_connections() != closed_before || started.elapsed() >= SLOW_COMMIT;
+        target.exposed = Some(entry.epoch);
+        self.producer = (!disturbed).then_some(producer);
+        Ok(())
+    }
+
+    fn judge(&self, error: &NativeError, open_for: Duration) -> SinkError {
+        if !is_fenced(error.code) {
+            return self.fail(error);
+        }
+        let place = self.place();
+        if open_for >= self.config.transaction_timeout() {
+            let limit = self.config.transaction_timeout_ms;
+            return SinkError::Retry(format!(
+                "{place}: the epoch was not written within `transaction_timeout_ms` ({limit}); raise it if this repeats"
+            ));
+        }
+        SinkError::Fenced(format!(
+            "{place}: another instance uses transactional id `{}`: {}",
+            self.config.transactional_id(),
+            error.message
+        ))
+    }
+}
+
+impl Sink for KafkaSink {
+    fn recover(&mut self, acked: u64) -> Result<SinkPosition, SinkError> {
+        self.producer = None;
+        self.target = None;
+        let link = self.link()?;
+        let partitions = self.partitions(&link)?;
+        let max_batch_bytes = self.max_batch_bytes()?;
+        // Before the position is read: an open transaction of a former instance must be over.
+        self.start_producer(max_batch_bytes)?;
+        let KafkaSinkConfig { identity, topic, .. } = &self.config;
+        let timeout = self.config.connect_timeout();
+        let position = Progress { link: &link, identity, topic, partitions, timeout }.read(acked)?;
+        let exposed = match position {
+            SinkPosition::Absent => None,
+            SinkPosition::Epoch(epoch) => Some(epoch),
+        };
+        self.target = Some(Target { partitioner: Partitioner::new(partitions), max_batch_bytes, exposed });
+        Ok(position)
+    }
+
+    fn expose(&mut self, entry: &SinkEpoch) -> Result<ExposeOutcome, SinkError> {
+        let SinkData::Payloads(blocks) = &*entry.data else {
+            let next = "this is a fault in Weir: report it with the manifest";
+            return Err(fatal(format!("{}: got columns instead of payloads", self.place()), next));
+        };
+        let Some(Target { exposed, max_batch_bytes, .. }) = &self.target else {
+            return Err(SinkError::Retry(format!("{}: not connected", self.place())));
+        };
+        let max_batch_bytes = *max_batch_bytes;
+        match *exposed {
+            Some(exposed) if exposed >= entry.epoch => {
+                return Ok(ExposeOutcome { exposed: Some(exposed), ..Default::default() });
+            }
+            Some(exposed) if exposed != entry.previous => {
+                return Err(chain_broken(&self.place(), exposed, entry.previous));
+            }
+            _ => {}
+        }
+        check_sizes(&self.place(), blocks, max_batch_bytes.saturating_sub(BATCH_OVERHEAD_BYTES))?;
+        let ready = if self.producer.is_none() { self.start_producer(max_batch_bytes) } else { Ok(()) };
+        // After a failure only the cluster knows whether the epoch was committed: the next call must be `recover`.
+        let mut target = self.target.take();
+        ready.and_then(|()| self.transact(&mut target, entry, blocks))?;
+        self.target = target;
+        Ok(ExposeOutcome { exposed: Some(entry.epoch), ..Default::default() })
+    }
+}
+
+/// One epoch on its way into the topic.
+struct Transaction<'a> {
+    config: &'a KafkaSinkConfig,
+    watchdog: &'a Watchdog,
+    deadline: Instant,
+}
+
+impl Transaction<'_> {
+    fn run(
+        &self,
+        producer: &mut Producer,
+        partitioner: &mut Partitioner,
+        entry: &SinkEpoch,
+        blocks: &[PayloadBlock],
+    ) -> Result<(), NativeError> {
+        let KafkaSinkConfig { identity, topic, .. } = self.config;
+        let limit = self.config.transaction_timeout() + WATCHDOG_GRACE;
+        self.watchdog.watch("begin_transaction", limit, || producer.begin_transaction())?;
+        self.send(producer, partitioner, entry, blocks)?;
+        let (group, offset) = (group(identity), entry.epoch as i64);
+        let left = || self.deadline.saturating_duration_since(Instant::now());
+        self.watchdog
+            .watch("send_offsets_to_transaction", limit, || producer.send_offset(&group, topic, 0, offset, left()))?;
+        self.watchdog.watch("commit_transaction", limit, || producer.commit_transaction(left()))
+    }
+
+    fn send(
+        &self,
+        producer: &mut Producer,
+        partitioner: &mut Partitioner,
+        entry: &SinkEpoch,
+        blocks: &[PayloadBlock],
+    ) -> Result<(), NativeError> {
+        let to: Vec<Vec<i32>> = blocks.iter().map(|block| partitioner.assign(block)).collect();
+        let header = header_value(&self.config.identity, entry.epoch);
+        let marked = last_rows(&to, partitioner.partitions());
+        for (block, to) in to.iter().enumerate() {
+            let out = Outgoing { data: &entry.data, block };
+            let mut marked = marked.iter().filter(|(of, _)| *of == block).map(|(_, row)| *row).peekable();
+            let mut next = 0;
+            while next < to.len() {
+                let stop = marked.peek().copied().unwrap_or(to.len());
+                self.send_plain(producer, out, next..stop, to)?;
+                if marked.next().is_some() {
+                    let stamp = Stamp { header: Some((EPOCH_HEADER, header.as_bytes())), ..self.stamp(out, stop) };
+                    producer.send_row(out, stop, to[stop], stamp, self.deadline)?;
+                }
+                next = stop + 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_plain(
+        &self,
+        producer: &mut Producer,
+        out: Outgoing<'_>,
+        rows: std::ops::Range<usize>,
+        to: &[i32],
+    ) -> Result<(), NativeError> {
+        if self.config.timestamps == RecordTimestamps::WriteTime {
+            return producer.send_rows(out, rows, to, self.deadline);
+        }
+        rows.into_iter().try_for_each(|row| producer.send_row(out, row, to[row], self.stamp(out, row), self.deadline))
+    }
+
+    fn stamp(&self, out: Outgoing<'_>, row: usize) -> Stamp<'static> {
+        let event_time = self.config.timestamps == RecordTimestamps::EventTime;
+        let timestamp_ms = event_time.then(|| timestamp_ms(out.payloads(), row)).flatten();
+        Stamp { timestamp_ms, header: None }
+    }
+}
+
+/// The last row of each partition, as (block, row) in sending order: these carry the epoch.
+fn last_rows(to: &[Vec<i32>], partitions: u32) -> Vec<(usize, usize)> {
+    let mut last = vec![None; partitions as usize];
+    for (block, to) in to.iter().enumerate() {
+        to.iter().enumerate().for_each(|(row, partition)| last[*partition as usize] = Some((block, row)));
+    }
+    let mut last: Vec<_> = last.into_iter().flatten().collect();
+    last.sort_unstable();
+    last
+}
+
+/// Kafka refuses negative times: such a row, or one without a time, is stamped when it is written.
+pub(super) fn timestamp_ms(block: &PayloadBlock, row: usize) -> Option<i64> {
+    block.timestamps_us.get(row).map(|us| us.div_euclid(1000)).filter(|ms| *ms >= 0)
+}
+
+/// Refuses an entry with a record that the topic cannot take, before anything is sent: a topic has no place to keep
+/// a reject in.
+fn check_sizes(place: &str, blocks: &[PayloadBlock], max_record_bytes: usize) -> Result<(), SinkError> {
+    let key = |block: &PayloadBlock, row: usize| block.keys.as_ref().map_or(0, |keys| keys.get(row).len());
+    for block in blocks {
+        for row in 0..block.values.len() {
+            let bytes = block.values.get(row).len() + key(block, row);
+            if bytes > max_record_bytes {
+                return Err(fatal(
+                    format!("{place}: a record of {bytes} bytes is over the topic's limit of {max_record_bytes}"),
+                    format!("raise `max.message.bytes` of the topic to {} or more", bytes + BATCH_OVERHEAD_BYTES),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A producer's own events say more than a time-out.
+fn explain(producer: &Producer, error: NativeError) -> NativeError {
+    let events = std::iter::from_fn(|| producer.client().next_event());
+    super::link::explain_by_events(error, events)
+}
+
+/// What a manifest may tune.
+pub(super) fn producer_properties() -> Vec<(&'static str, String)> {
+    vec![
+        ("compression.codec", "lz4".into()),
+        ("linger.ms", "20".into()),
+        ("batch.size", "1000000".into()),
+        ("batch.num.messages", "10000".into()),
+        ("queue.buffering.max.messages", "100000".into()),
+        ("socket.keepalive.enable", "true".into()),
+        ("reconnect.backoff.max.ms", "2000".into()),
+    ]
+}
+
+/// What exactly-once rests on.
+fn transactional_properties(config: &KafkaSinkConfig, max_batch_bytes: usize) -> Vec<(&'static str, String)> {
+    let timeout_ms = config.transaction_timeout_ms.to_string();
+    vec![
+        ("transactional.id", config.transactional_id()),
+        ("transaction.timeout.ms", timeout_ms.clone()),
+        ("message.timeout.ms", timeout_ms),
+        // Counts what the batch's header takes as well.
+        ("message.max.bytes", max_batch_bytes.saturating_sub(BATCH_OVERHEAD_BYTES / 4).to_string()),
+        ("enable.idempotence", "true".into()),
+        ("acks", "all".into()),
+        ("delivery.report.only.error", "true".into()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_row_of_each_partition_carries_the_epoch() {
+        let to = [vec![0, 1, 0, 3], vec![1, 0]];
+        assert_eq!(last_rows(&to, 4), [(0, 3), (1, 0), (1, 1)]);
+    }
+
+    #[test]
+    fn a_record_over_the_limit_is_named_with_its_size_and_the_next_act() {
+        let block = |bytes: usize| PayloadBlock {
+            values: [vec![b'x'; bytes].as_slice()].into_iter().collect(),
+            keys: Some([b"key".as_slice()].into_iter().collect()),
+            timestamps_us: vec![0],
+        };
+        assert!(check_sizes("sink", &[block(97)], 100).is_ok());
+        let Err(SinkError::Fatal { message, next }) = check_sizes("sink", &[block(97), block(98)], 100) else {
+            panic!("an oversized record passed");
+        };
+        assert_eq!(message, "sink: a record of 101 bytes is over the topic's limit of 100");
+        assert_eq!(next, "raise `max.message.bytes` of the topic to 613 or more");
+    }
+
+    #[test]
+    fn event_times_before_1970_are_left_to_the_producer() {
+        let block = PayloadBlock {
+            values: [b"".as_slice(); 3].into_iter().collect(),
+            keys: None,
+            timestamps_us: vec![1_999, -1, i64::MIN],
+        };
+        assert_eq!([0, 1, 2, 3].map(|row| timestamp_ms(&block, row)), [Some(1), None, None, None]);
+    }
+}

@@ -1,0 +1,203 @@
+//! A topic as a source: manual assignment, positions given by the caller, nothing ever committed.
+//!
+//! Invariant: `auto.offset.reset` is `error` and no group is used, so a position can only be one that Weir's own
+//! store holds, or the configured start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_stream::{PartitionReader, Source, SourceError};
+
+use super::connection::KafkaConnection;
+use super::errors::source_error;
+use super::link::{Link, STATISTICS_INTERVAL_MS};
+use super::native::Feed;
+use super::reader::{Cursor, KafkaReader, ReaderConfig, lost_position};
+
+/// Default of [`KafkaSourceConfig::connect_timeout_ms`].
+pub const DEFAULT_CONNECT_TIMEOUT_MS: u64 = 10_000;
+
+/// Default of [`KafkaSourceConfig::queue_bytes`]. Small queues win: what was fetched is still in the cache.
+pub const DEFAULT_QUEUE_BYTES: usize = 16 << 20;
+
+/// The least that a partition's queue holds, in KiB; also where one 1 MB record fits.
+const MIN_PARTITION_QUEUE_KIB: usize = 1024;
+
+/// Where a partition without a stored position is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    #[default]
+    Earliest,
+    Latest,
+}
+
+#[derive(Debug, Clone)]
+pub struct KafkaSourceConfig {
+    /// The source's name in the manifest.
+    pub source: Arc<str>,
+    pub connection: KafkaConnection,
+    pub topic: String,
+    pub start: Start,
+    /// Stop at the end that each partition has when it is opened (its last stable offset).
+    pub until_end: bool,
+    pub include_keys: bool,
+    pub include_headers: bool,
+    /// Fetched and not yet read, for the whole source; each partition gets an equal share of at least 1 MiB.
+    pub queue_bytes: usize,
+    /// How long `partitions` and `open` try before they answer [`SourceError::Retry`].
+    pub connect_timeout_ms: u64,
+}
+
+impl KafkaSourceConfig {
+    pub fn new(source: impl Into<Arc<str>>, connection: KafkaConnection, topic: impl Into<String>) -> Self {
+        Self {
+            source: source.into(),
+            connection,
+            topic: topic.into(),
+            start: Start::Earliest,
+            until_end: false,
+            include_keys: false,
+            include_headers: false,
+            queue_bytes: DEFAULT_QUEUE_BYTES,
+            connect_timeout_ms: DEFAULT_CONNECT_TIMEOUT_MS,
+        }
+    }
+}
+
+/// One consumer client per source, shared by its readers.
+pub struct KafkaSource {
+    config: KafkaSourceConfig,
+    shared: Arc<ReaderConfig>,
+    partitions: Option<u32>,
+    link: Option<Arc<Link>>,
+}
+
+impl KafkaSource {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`SourceError::Fatal`] for a property that Weir owns.
+    pub fn new(config: KafkaSourceConfig) -> Result<Self, SourceError> {
+        let owned = [owned_properties(0), vec![("group.id", String::new())]].concat();
+        if let Some(property) = config.connection.conflicting_property(&owned) {
+            return Err(SourceError::Fatal {
+                message: format!("source `{}`: property `{property}` is set by Weir", config.source),
+                next: format!("remove `{property}` from the properties in the manifest"),
+            });
+        }
+        let shared = Arc::new(ReaderConfig {
+            source: Arc::clone(&config.source),
+            topic: config.topic.as_str().into(),
+            include_keys: config.include_keys,
+            include_headers: config.include_headers,
+        });
+        Ok(Self { config, shared, partitions: None, link: None })
+    }
+
+    fn link(&self, partitions: u32) -> Result<Link, SourceError> {
+        let share = (self.config.queue_bytes >> 10) / partitions.max(1) as usize;
+        let owned = owned_properties(share.max(MIN_PARTITION_QUEUE_KIB));
+        let properties = self.config.connection.properties(&default_properties(), &owned);
+        Link::new(&self.config.topic, &properties).map_err(|error| source_error(&self.place(), &error))
+    }
+
+    fn place(&self) -> String {
+        format!("source `{}`, Kafka topic `{}` at {}", self.config.source, self.config.topic, self.brokers())
+    }
+
+    fn brokers(&self) -> &str {
+        &self.config.connection.brokers
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.config.connect_timeout_ms)
+    }
+
+    /// Position and end of a partition that is about to be read.
+    fn bounds(&self, link: &Link, partition: u32, position: Option<i64>) -> Result<Bounds, SourceError> {
+        let asked = link.client().query_watermarks(&self.config.topic, partition as i32, self.timeout());
+        let (low, high) = asked.map_err(|error| source_error(&self.place(), &link.explain(error)))?;
+        let end = self.config.until_end.then_some(high);
+        let position = match (position, self.config.start) {
+            (Some(position), _) if (low..=high).contains(&position) => position,
+            (Some(position), _) => {
+                let place = format!("{}, partition {partition}", self.place());
+                let cause = format!("the broker holds offsets {low} to {high}");
+                return Err(lost_position(&place, position, &cause));
+            }
+            (None, Start::Earliest) => low,
+            (None, Start::Latest) => high,
+        };
+        Ok(Bounds { position, end })
+    }
+}
+
+struct Bounds {
+    position: i64,
+    end: Option<i64>,
+}
+
+impl Source for KafkaSource {
+    fn partitions(&mut self) -> Result<u32, SourceError> {
+        // The number decides how large each queue may be, so it is asked by a client of its own.
+        let asked = self.link(1)?.topic_partitions(self.timeout());
+        let partitions = asked.map_err(|error| source_error(&self.place(), &error))?;
+        self.partitions = Some(partitions);
+        Ok(partitions)
+    }
+
+    fn open(&mut self, partition: u32, position: Option<i64>) -> Result<Box<dyn PartitionReader>, SourceError> {
+        let partitions = self.partitions.map_or_else(|| self.partitions(), Ok)?;
+        if partition >= partitions {
+            return Err(SourceError::Fatal {
+                message: format!("{}: partition {partition} of {partitions} does not exist", self.place()),
+                next: "the topic has fewer partitions than the pipeline's state: restore the topic".into(),
+            });
+        }
+        let link = match &self.link {
+            Some(link) => Arc::clone(link),
+            None => Arc::clone(self.link.insert(Arc::new(self.link(partitions)?))),
+        };
+        let Bounds { position, end } = self.bounds(&link, partition, position)?;
+        let cursor = Cursor::new(position, end);
+        let feed = if cursor.has_ended() {
+            None
+        } else {
+            let feed = Feed::start(Arc::clone(link.client()), &self.config.topic, partition as i32, position);
+            Some(feed.map_err(|error| source_error(&self.place(), &error))?)
+        };
+        Ok(Box::new(KafkaReader::new(Arc::clone(&self.shared), link, feed, partition, cursor)))
+    }
+}
+
+/// What a manifest may tune.
+pub(super) fn default_properties() -> Vec<(&'static str, String)> {
+    vec![
+        // Bounds how late the end of a quiet partition is known.
+        ("fetch.wait.max.ms", "100".into()),
+        // How soon a full queue that was emptied is filled again.
+        ("fetch.queue.backoff.ms", "10".into()),
+        ("fetch.message.max.bytes", "1048576".into()),
+        ("check.crcs", "true".into()),
+        ("socket.timeout.ms", "10000".into()),
+        ("socket.keepalive.enable", "true".into()),
+        ("reconnect.backoff.max.ms", "2000".into()),
+        // A deleted topic is told after this time.
+        ("topic.metadata.propagation.max.ms", "5000".into()),
+        ("topic.metadata.refresh.interval.ms", "30000".into()),
+    ]
+}
+
+/// What exactly-once and the readers' bookkeeping rest on.
+pub(super) fn owned_properties(queue_kib: usize) -> Vec<(&'static str, String)> {
+    vec![
+        ("enable.auto.commit", "false".into()),
+        ("enable.auto.offset.store", "false".into()),
+        ("auto.offset.reset", "error".into()),
+        ("isolation.level", "read_committed".into()),
+        ("enable.partition.eof", "true".into()),
+        ("allow.auto.create.topics", "false".into()),
+        ("queued.max.messages.kbytes", queue_kib.to_string()),
+        ("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string()),
+    ]
+}

@@ -1,0 +1,7 @@
+//! The Kafka connectors against a real broker. `WEIR_TEST_KAFKA` names it (`host:port`); `make test` sets it.
+//!
+//! Every test makes topics of its own, so tests run beside each other on one broker.
+
+mod broker;
+mod sink;
+mod source;
