@@ -11,12 +11,21 @@
 pub mod disk;
 pub mod error;
 
+mod format;
+mod frame;
 mod identity;
+mod log;
+mod names;
 
 mod outbox;
 pub mod plugins;
 pub mod record;
 mod recovered;
+mod scan;
+mod segment;
+mod segment_writer;
+pub mod sim;
+mod snapshot;
 
 pub mod store;
 pub mod table;
@@ -27,5 +36,5 @@ pub use identity::Identity;
 pub use outbox::{OutboxItem, OutboxReader};
 pub use plugins::PluginFolder;
 pub use record::{DeltaBuilder, EpochRecord, Op, OutboxEntry, StateDelta};
-pub use recovered::{KeyGroupTarget, PendingEntry, Recovered, RecoveredState};
+pub use recovered::{KeyGroupEntries, KeyGroupTarget, PendingEntry, Recovered, RecoveredState};
 pub use store::{Options, Sizes, Store};
