@@ -12,8 +12,14 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use crate::span::Spanned;
 
 /// Named things in the order of the file. Manifests are small: look-ups are linear.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Entries<T>(Vec<(Spanned<String>, T)>);
+
+impl<T: fmt::Debug> fmt::Debug for Entries<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|(key, value)| (key, value))).finish()
+    }
+}
 
 impl<T> Default for Entries<T> {
     fn default() -> Self {

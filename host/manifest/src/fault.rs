@@ -64,12 +64,15 @@ impl Faults {
         Self { texts, faults: Vec::new(), secrets: Vec::new() }
     }
 
+    /// Adds a fault, unless it is already there: what stands behind an alias is met at every use.
     pub fn push(&mut self, fault: Fault) {
-        self.faults.push(fault);
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
     }
 
     pub fn extend(&mut self, faults: impl IntoIterator<Item = Fault>) {
-        self.faults.extend(faults);
+        faults.into_iter().for_each(|fault| self.push(fault));
     }
 
     /// Masks the text of a place in everything that is shown.

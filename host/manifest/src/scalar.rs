@@ -1,4 +1,4 @@
-//! Scalars with a text form of their own: durations, sizes, rates, shares.
+//! Scalars with a text form of their own: durations, sizes, rates, shares, instants.
 //!
 //! Each is parsed by [`std::str::FromStr`], whose error is the sentence that the user reads, and shown in
 //! the same form. The schema names the parser as `format`, so that the structural check uses it too.
@@ -229,6 +229,37 @@ impl FromStr for Share {
         let percent = number.and_then(|number| number.parse::<f64>().ok()).filter(|percent| *percent <= 100.0);
         let share = percent.map(|percent| Self(percent / 100.0));
         share.ok_or_else(|| format!("`{text}` is not a share; write one from 0% to 100%, such as 0.5%"))
+    }
+}
+
+/// A point in time, RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instant {
+    us: i64,
+}
+
+text_scalar!(
+    Instant,
+    "Instant",
+    "instant",
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ].*$",
+    "A point in time, RFC 3339: 2026-03-01T10:00:00Z."
+);
+
+impl Instant {
+    /// Microseconds since the Unix epoch.
+    pub fn as_us(self) -> i64 {
+        self.us
+    }
+}
+
+impl FromStr for Instant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let instant: Result<jiff::Timestamp, _> = text.parse();
+        let instant = instant.map_err(|_| format!("`{text}` is no point in time such as 2026-03-01T10:00:00Z"))?;
+        Ok(Self { us: instant.as_microsecond() })
     }
 }
 

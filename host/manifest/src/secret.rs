@@ -10,6 +10,9 @@ use serde::Deserialize;
 
 use crate::span::Spanned;
 
+/// The key under which a secret's value reaches [`Secret`].
+pub(crate) const VALUE_KEY: &str = "$value";
+
 /// The value of a secret and the name that it goes by.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

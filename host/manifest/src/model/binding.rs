@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::entries::Entries;
-use crate::scalar::{Duration, Rate, Share, Size};
+use crate::scalar::{Duration, Instant, Rate, Share, Size};
 use crate::secret::Secret;
 use crate::span::Spanned;
 
@@ -161,37 +161,6 @@ fn one() -> u64 {
 
 fn one_partition() -> u32 {
     1
-}
-
-/// A point in time, RFC 3339.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instant {
-    us: i64,
-}
-
-crate::scalar::text_scalar!(
-    Instant,
-    "Instant",
-    "instant",
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ].*$",
-    "A point in time, RFC 3339: 2026-03-01T10:00:00Z."
-);
-
-impl Instant {
-    /// Microseconds since the Unix epoch.
-    pub fn as_us(self) -> i64 {
-        self.us
-    }
-}
-
-impl std::str::FromStr for Instant {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let instant: Result<jiff::Timestamp, _> = text.parse();
-        let instant = instant.map_err(|_| format!("`{text}` is no point in time such as 2026-03-01T10:00:00Z"))?;
-        Ok(Self { us: instant.as_microsecond() })
-    }
 }
 
 /// Files with one record a line.

@@ -12,7 +12,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::node::{Node, Value};
+use super::node::{Node, TextOrigin, Value};
 use crate::span::{SPANNED, Span};
 
 /// Why a node did not fit a struct.
@@ -79,7 +79,7 @@ impl Node {
 
     /// The number or boolean that text from `${}` spells, if it does.
     pub fn interpolated_scalar(&self) -> Option<Value> {
-        let text = if self.interpolated { self.as_text()?.trim() } else { return None };
+        let text = if self.origin == TextOrigin::Interpolated { self.as_text()?.trim() } else { return None };
         let integer = text.parse::<i64>().ok().map(|value| Value::Integer(value.into()));
         let boolean = || text.parse().ok().map(Value::Bool);
         integer.or_else(boolean).or_else(|| text.parse().ok().map(Value::Float))

@@ -27,8 +27,18 @@ pub(crate) struct Node {
     pub span: Span,
     /// Where the value's text begins behind the span's start, if the file holds it letter for letter.
     pub inset: Option<u32>,
-    /// Whether the text was put together from `${}`; such text may stand for a number or a boolean.
-    pub interpolated: bool,
+    pub origin: TextOrigin,
+}
+
+/// How a node's text came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum TextOrigin {
+    #[default]
+    Written,
+    /// Put together from `${}`: it may stand for a number or a boolean, and messages must not show it.
+    Interpolated,
+    /// Holds a `${}` that is not looked up, because its profile was not chosen: fits everywhere.
+    Deferred,
 }
 
 #[derive(Debug, Clone)]
@@ -58,7 +68,7 @@ impl Value {
 
 impl Node {
     pub fn text(text: &str) -> Self {
-        Self { value: Value::Text(text.to_owned()), span: Span::default(), inset: None, interpolated: false }
+        Self { value: Value::Text(text.to_owned()), span: Span::default(), inset: None, origin: TextOrigin::Written }
     }
 
     pub fn as_text(&self) -> Option<&str> {
@@ -177,7 +187,7 @@ fn place(file: u32, text: &str, raw: Spanned<Raw>) -> Node {
         Value::Text(value) => inset(&text[span.range()], value),
         _ => None,
     };
-    Node { value, span, inset, interpolated: false }
+    Node { value, span, inset, origin: TextOrigin::Written }
 }
 
 /// Where `value` begins in its source text, if it is there letter for letter: plain, or quoted without escapes.

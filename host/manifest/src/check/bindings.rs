@@ -1,0 +1,190 @@
+//! Profiles: every source, sink and the dead letters are bound, to something that can play the part, and no two
+//! sinks to the same target.
+
+use std::collections::BTreeMap;
+
+use super::Names;
+use crate::fault::{Fault, Faults, nearest};
+use crate::model::{
+    Binding, ColumnOrigin, Connector, DEAD_LETTERS, Format, KafkaConnector, KafkaOption, Manifest, Paths, SinkMode,
+    Source, TextOrSecret,
+};
+use crate::read::node::{Node, Value};
+use crate::span::Spanned;
+
+/// librdkafka settings that Weir sets itself, because exactly-once or the manifest depends on them.
+const OWN_KAFKA_OPTIONS: [(&str, &str); 12] = [
+    ("bootstrap.servers", "brokers"),
+    ("metadata.broker.list", "brokers"),
+    ("compression.type", "compression"),
+    ("compression.codec", "compression"),
+    ("auto.offset.reset", "start"),
+    ("group.id", ""),
+    ("enable.auto.commit", ""),
+    ("enable.auto.offset.store", ""),
+    ("isolation.level", ""),
+    ("transactional.id", ""),
+    ("enable.idempotence", ""),
+    ("acks", ""),
+];
+
+/// Endings of librdkafka settings whose values are secrets.
+const SECRET_KAFKA_OPTIONS: [&str; 5] =
+    [".password", ".key.pem", ".client.secret", "sasl.oauthbearer.config", ".private.key.passphrase"];
+
+/// The names that profiles bind, in every profile: all that must be bound, and nothing else.
+pub(super) fn check_names(root: &Node, names: &Names, faults: &mut Faults) {
+    let profiles = root.get("profiles").and_then(Node::as_map).unwrap_or_default();
+    for (profile, bindings) in profiles {
+        let Value::Map(pairs) = &bindings.value else { continue };
+        for (key, _) in pairs {
+            faults.extend(unknown_name(key, names));
+        }
+        let profile_name = profile.as_text().unwrap_or_default();
+        let bound = &names.profiles[profile_name];
+        let wanted = names.sources.iter().chain(&names.sinks).map(String::as_str).chain([DEAD_LETTERS]);
+        for name in wanted.filter(|name| !bound.contains(*name)) {
+            let message = format!("profile `{profile_name}` binds no `{name}`");
+            let fault = Fault::new(profile.span, "unbound", message);
+            faults.push(match name {
+                DEAD_LETTERS => fault.next("add `dead_letters: { file: { path: dead-letters.jsonl } }` or a topic"),
+                _ => fault,
+            });
+        }
+    }
+}
+
+fn unknown_name(key: &Node, names: &Names) -> Option<Fault> {
+    let name = key.as_text()?;
+    if name == DEAD_LETTERS || names.sources.contains(name) || names.sinks.contains(name) {
+        return None;
+    }
+    if names.steps.contains(name) {
+        return Some(Fault::new(key.span, "unknown-binding", format!("`{name}` is a step; profiles bind sources and sinks")));
+    }
+    let known = names.sources.iter().chain(&names.sinks).map(String::as_str).chain([DEAD_LETTERS]);
+    let meant = nearest(name, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    Some(Fault::new(key.span, "unknown-binding", format!("no source or sink `{name}`{meant}")))
+}
+
+/// The chosen profile's bindings, each against the part that it plays.
+pub(super) fn check(manifest: &Manifest, faults: &mut Faults) {
+    let Some((_, profile)) = manifest.profiles.iter().next() else { return };
+    let mut targets = BTreeMap::new();
+    for (id, binding) in profile {
+        if let Some(source) = manifest.sources.get(id) {
+            source_binding(id, source, binding, faults);
+            targets.extend(target(manifest, &binding.connector).map(|target| (target, id.as_str())));
+        }
+    }
+    for (id, binding) in profile {
+        let sink = manifest.sinks.get(id);
+        if sink.is_some() || id.value == DEAD_LETTERS {
+            sink_binding(id, binding, sink.map(|sink| &sink.mode), faults);
+            let target = target(manifest, &binding.connector);
+            if let Some(other) = target.and_then(|target| targets.insert(target, id.as_str())) {
+                let message = format!("`{id}` goes where `{other}` is; each source and sink has a place of its own");
+                faults.push(Fault::new(id.span, "same-target", message));
+            }
+        }
+        if let Connector::Kafka(kafka) = &binding.connector {
+            kafka_options(kafka, faults);
+        }
+    }
+}
+
+fn source_binding(id: &Spanned<String>, source: &Source, binding: &Binding, faults: &mut Faults) {
+    let name = binding.connector.name();
+    if !binding.connector.is_source() {
+        let message = format!("`{id}` is a source and {name} is a sink; sources are generate, file and kafka");
+        faults.push(Fault::new(id.span, "wrong-connector", message));
+        return;
+    }
+    if let Connector::Kafka(kafka) = &binding.connector
+        && let Some(compression) = &kafka.compression
+    {
+        faults.push(Fault::new(compression.span, "wrong-side", "`compression` is a sink's setting"));
+    }
+    let Some(format) = &binding.format else { return };
+    if matches!(binding.connector, Connector::Generate(_)) && format.value != Format::Json {
+        faults.push(Fault::new(format.span, "wrong-format", "generate makes json"));
+    }
+    let from_value = |origin: &ColumnOrigin| !matches!(origin, ColumnOrigin::Record(_));
+    let columns = source.columns.iter().filter(|(_, column)| from_value(&column.origin)).count();
+    if format.value == Format::Raw && columns != 1 {
+        let message = format!("raw fills one column and source `{id}` has {columns}");
+        faults.push(Fault::new(format.span, "wrong-format", message));
+    }
+}
+
+fn sink_binding(id: &Spanned<String>, binding: &Binding, mode: Option<&SinkMode>, faults: &mut Faults) {
+    let name = binding.connector.name();
+    let takes_records = matches!(binding.connector, Connector::File(_) | Connector::Kafka(_) | Connector::Stdout(_));
+    if mode.is_none() && !takes_records {
+        let message = format!("dead letters are records; {name} does not take them, file, kafka and stdout do");
+        faults.push(Fault::new(id.span, "wrong-connector", message));
+        return;
+    }
+    if !binding.connector.is_sink() {
+        let message =
+            format!("`{id}` is a sink and {name} is a source; sinks are file, kafka, sqlite, postgres, parquet and stdout");
+        faults.push(Fault::new(id.span, "wrong-connector", message));
+        return;
+    }
+    let appends = matches!(binding.connector, Connector::File(_) | Connector::Parquet(_) | Connector::Stdout(_));
+    if appends && matches!(mode, Some(SinkMode::Upsert(_))) {
+        let fault = Fault::new(id.span, "wrong-connector", format!("{name} only appends and `{id}` replaces rows by key"));
+        faults.push(fault.next("bind it to sqlite, postgres or kafka, or make the sink `append: true`"));
+    }
+    match &binding.connector {
+        Connector::Kafka(kafka) => {
+            if let Some(start) = &kafka.start {
+                faults.push(Fault::new(start.span, "wrong-side", "`start` is a source's setting"));
+            }
+        }
+        Connector::File(file) => {
+            if let Paths::Several(paths) = &file.path {
+                let place = paths.first().map_or(id.span, |path| path.span);
+                faults.push(Fault::new(place, "wrong-side", "a sink writes one file"));
+            }
+        }
+        _ => {}
+    }
+    if let Some(format) = binding.format.as_ref().filter(|_| binding.connector.takes_columns()) {
+        faults.push(Fault::new(format.span, "wrong-format", format!("{name} takes columns and has no format")));
+    }
+}
+
+/// What a connector reads or writes, the same text for the same place. Standard output may be shared.
+fn target(manifest: &Manifest, connector: &Connector) -> Option<String> {
+    let path = |path: &str| manifest.resolve(path).display().to_string();
+    Some(match connector {
+        Connector::Generate(_) | Connector::Stdout(_) => return None,
+        Connector::File(file) => format!("file {}", path(file.path.as_slice().first()?)),
+        Connector::Parquet(parquet) => format!("parquet {}", path(&parquet.path)),
+        Connector::Sqlite(sqlite) => format!("sqlite {} {}", path(&sqlite.path), sqlite.table.value),
+        Connector::Kafka(kafka) => format!("kafka {} {}", kafka.brokers.value, kafka.topic.value),
+        Connector::Postgres(postgres) => match &postgres.url {
+            TextOrSecret::Text(url) => format!("postgres {} {}", url.value, postgres.table.value),
+            TextOrSecret::Secret(secret) => format!("postgres secret {} {}", secret.name.value, postgres.table.value),
+        },
+    })
+}
+
+fn kafka_options(kafka: &KafkaConnector, faults: &mut Faults) {
+    for (name, option) in &kafka.options {
+        if let Some((_, instead)) = OWN_KAFKA_OPTIONS.iter().find(|(own, _)| *own == name.value) {
+            let message = match *instead {
+                "" => format!("Weir sets `{name}` itself; leave it out"),
+                instead => format!("`{name}` is written as `{instead}`, beside `topic`"),
+            };
+            faults.push(Fault::new(name.span, "own-option", message));
+        }
+        let secret = SECRET_KAFKA_OPTIONS.iter().any(|ending| name.ends_with(ending));
+        if let (true, KafkaOption::Plain(value)) = (secret, option) {
+            faults.hide(value.span);
+            let message = format!("a secret is written here; give `{name}` as {{ secret: NAME }}");
+            faults.push(Fault::new(value.span, "secret-written-out", message));
+        }
+    }
+}

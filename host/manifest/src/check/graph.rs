@@ -1,0 +1,181 @@
+//! The graph: every `from` names something, nothing runs in a circle, windows have event time, someone reads
+//! every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Names;
+use crate::fault::{Fault, Faults, nearest};
+use crate::model::{LATE_OUTPUT, Manifest, SinkMode, StepKind, from_reference};
+use crate::read::format::is_reserved;
+use crate::span::{Span, Spanned};
+
+/// Checks the graph and takes out what hangs on a faulty part, so that later passes do not speak of it.
+pub(super) fn check(manifest: &mut Manifest, names: &Names, faults: &mut Faults) {
+    ids(manifest, faults);
+    let mut broken = broken(manifest, names);
+    for (_, step) in &manifest.steps {
+        reference(&step.from, manifest, names, faults);
+    }
+    for (id, sink) in &manifest.sinks {
+        reference(&sink.from, manifest, names, faults);
+        if let SinkMode::Upsert(key) = &sink.mode {
+            key_columns(id, key, faults);
+        }
+    }
+    cycles(manifest, &mut broken, faults);
+    unread(manifest, &broken, faults);
+    event_time(manifest, faults);
+    prune(manifest, broken);
+}
+
+fn ids(manifest: &Manifest, faults: &mut Faults) {
+    let sources = manifest.sources.iter().map(|(id, _)| (id, "source"));
+    let steps = manifest.steps.iter().map(|(id, _)| (id, "step"));
+    let sinks = manifest.sinks.iter().map(|(id, _)| (id, "sink"));
+    let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+    for (id, what) in sources.chain(steps).chain(sinks) {
+        if is_reserved(id) {
+            faults.push(Fault::new(id.span, "reserved", format!("`{id}` is taken by Weir; choose another id")));
+        }
+        if let Some(other) = taken.insert(id, what) {
+            let message = format!("`{id}` is already a {other}; ids are unique across sources, steps and sinks");
+            faults.push(Fault::new(id.span, "duplicate-id", message));
+        }
+    }
+}
+
+/// Ids that the manifest names and the structural check took out.
+fn broken(manifest: &Manifest, names: &Names) -> BTreeSet<String> {
+    let lost_sources = names.sources.iter().filter(|id| manifest.sources.get(id).is_none());
+    let lost_steps = names.steps.iter().filter(|id| manifest.steps.get(id).is_none());
+    lost_sources.chain(lost_steps).cloned().collect()
+}
+
+fn reference(from: &Spanned<String>, manifest: &Manifest, names: &Names, faults: &mut Faults) {
+    let reference = from_reference(from);
+    let id_span = from.part(0..reference.id.len());
+    if names.sources.contains(reference.id) {
+        if let Some(output) = reference.output {
+            let message = format!("source `{}` has no output `{output}`; write `{}`", reference.id, reference.id);
+            faults.push(Fault::new(from.span, "unknown-output", message));
+        }
+        return;
+    }
+    if names.steps.contains(reference.id) {
+        if let (Some(output), Some(step)) = (reference.output, manifest.steps.get(reference.id)) {
+            let place = from.part(reference.id.len() + 1..from.len());
+            faults.extend(unknown_output(reference.id, output, &step.kind, place));
+        }
+        return;
+    }
+    let message = if names.sinks.contains(reference.id) {
+        format!("`{}` is a sink; rows do not come out of it", reference.id)
+    } else {
+        let known = names.sources.iter().chain(&names.steps).map(String::as_str);
+        let meant = nearest(reference.id, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        format!("no source or step `{}`{meant}", reference.id)
+    };
+    faults.push(Fault::new(id_span, "unknown-from", message));
+}
+
+/// A plugin's outputs are known to the planner only.
+fn unknown_output(id: &str, output: &str, kind: &StepKind, place: Span) -> Option<Fault> {
+    let message = match kind {
+        StepKind::Plugin(_) => return None,
+        StepKind::Window(_) if output == LATE_OUTPUT => return None,
+        StepKind::Window(_) => format!("step `{id}` has no output `{output}`; a window has `{LATE_OUTPUT}`"),
+        StepKind::Where(_) | StepKind::Select(_) => format!("step `{id}` has no output `{output}`; write `{id}`"),
+    };
+    Some(Fault::new(place, "unknown-output", message))
+}
+
+fn key_columns(id: &str, key: &[Spanned<String>], faults: &mut Faults) {
+    let mut seen = BTreeSet::new();
+    for column in key {
+        if !seen.insert(&column.value) {
+            let message = format!("`{column}` is in the key of sink `{id}` twice");
+            faults.push(Fault::new(column.span, "duplicate-key-column", message));
+        }
+    }
+}
+
+/// Reports each circle once, at the `from` of its step that stands first, and counts its steps as broken.
+fn cycles(manifest: &Manifest, broken: &mut BTreeSet<String>, faults: &mut Faults) {
+    let mut finished: BTreeSet<&str> = BTreeSet::new();
+    for (id, _) in &manifest.steps {
+        let mut path: Vec<&str> = Vec::new();
+        let mut at = id.as_str();
+        while let Some(step) = manifest.steps.get(at) {
+            if finished.contains(at) {
+                break;
+            }
+            if let Some(start) = path.iter().position(|seen| *seen == at) {
+                faults.push(cycle(manifest, &path[start..]));
+                broken.extend(path[start..].iter().map(|id| (*id).to_owned()));
+                break;
+            }
+            path.push(at);
+            at = from_reference(&step.from).id;
+        }
+        finished.extend(path);
+    }
+}
+
+fn cycle(manifest: &Manifest, circle: &[&str]) -> Fault {
+    // Upstream order becomes the order in which rows would flow.
+    let flow: Vec<&str> = circle.iter().rev().chain(circle.last()).copied().collect();
+    let place = manifest.steps.get(circle[0]).map(|step| step.from.span).unwrap_or_default();
+    Fault::new(place, "cycle", format!("rows would run in a circle: {}", flow.join(" -> ")))
+}
+
+fn unread(manifest: &Manifest, broken: &BTreeSet<String>, faults: &mut Faults) {
+    let steps = manifest.steps.iter().map(|(_, step)| &step.from);
+    let sinks = manifest.sinks.iter().map(|(_, sink)| &sink.from);
+    let read: BTreeSet<&str> = steps.chain(sinks).map(|from| from_reference(from).id).collect();
+    let sources = manifest.sources.iter().map(|(id, _)| (id, "source"));
+    let ids = sources.chain(manifest.steps.iter().map(|(id, _)| (id, "step")));
+    for (id, what) in ids.filter(|(id, _)| !read.contains(id.as_str()) && !broken.contains(id.as_str())) {
+        faults.push(Fault::warning(id.span, "unread", format!("no step or sink reads {what} `{id}`")));
+    }
+}
+
+/// A window works in event time, so the source before it must say which.
+fn event_time(manifest: &Manifest, faults: &mut Faults) {
+    for (id, step) in &manifest.steps {
+        if !matches!(step.kind, StepKind::Window(_)) {
+            continue;
+        }
+        let Some((source_id, source)) = source_of(manifest, from_reference(&step.from).id) else { continue };
+        if source.event_time.is_none() {
+            let message = format!("step `{id}` works in event time, but source `{source_id}` has none");
+            let fault = Fault::new(id.span, "event-time", message);
+            faults.push(fault.next(format!("add `event_time: {{ column: ... }}` to source `{source_id}`")));
+        }
+    }
+}
+
+fn source_of<'a>(manifest: &'a Manifest, from: &'a str) -> Option<(&'a str, &'a crate::model::Source)> {
+    let mut at = from;
+    for _ in 0..=manifest.steps.len() {
+        match manifest.steps.get(at) {
+            Some(step) => at = from_reference(&step.from).id,
+            None => return manifest.sources.get(at).map(|source| (at, source)),
+        }
+    }
+    None
+}
+
+/// Takes out every step and sink behind something that is broken or not there.
+fn prune(manifest: &mut Manifest, broken: BTreeSet<String>) {
+    manifest.steps.retain(|id, _| !broken.contains(id));
+    loop {
+        let Manifest { sources, steps, .. } = &*manifest;
+        let known: BTreeSet<String> = sources.names().chain(steps.names()).map(str::to_owned).collect();
+        let before = manifest.steps.len();
+        manifest.steps.retain(|_, step| known.contains(from_reference(&step.from).id));
+        manifest.sinks.retain(|_, sink| known.contains(from_reference(&sink.from).id));
+        if manifest.steps.len() == before {
+            return;
+        }
+    }
+}
