@@ -1,0 +1,145 @@
+//! A project from nothing to a component, and every way in which that is refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::toolchain;
+use super::*;
+
+fn never(line: &str) {
+    panic!("nothing to say is expected, not: {line}");
+}
+
+fn captured() -> BuildOptions {
+    BuildOptions { cargo_output: CargoOutput::Captured, ..Default::default() }
+}
+
+fn build_in(folder: &Path) -> Result<Built, BuildError> {
+    build(folder, &captured(), &mut |line| eprintln!("{line}"))
+}
+
+fn sdk_sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/sdk/rust")
+}
+
+#[test]
+fn every_source_of_the_sdk_is_in_the_binary() {
+    let root = sdk_sources();
+    let mut found = vec!["Cargo.toml".to_owned(), "derive/Cargo.toml".to_owned()];
+    for folder in ["src", "derive/src"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            found.push(format!("{folder}/{}", entry.unwrap().file_name().to_string_lossy()));
+        }
+    }
+    found.sort();
+    let mut embedded: Vec<&str> = scaffold::SDK_FILES.iter().map(|(path, _)| *path).collect();
+    embedded.sort_unstable();
+    assert_eq!(embedded, found);
+}
+
+#[test]
+fn a_new_project_passes_its_tests_and_becomes_a_component() {
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path().join("some where/clean-orders");
+    let created = scaffold("clean-orders", Language::Rust, Some(&folder)).unwrap();
+    assert_eq!(created.source, folder.join("src/lib.rs"));
+    let beside: Vec<_> = fs::read_dir(folder.parent().unwrap()).unwrap().collect();
+    assert_eq!(beside.len(), 1, "nothing is left beside the project");
+
+    let test = Command::new("cargo").args(["test", "--quiet"]).current_dir(&folder).output().unwrap();
+    let output = String::from_utf8_lossy(&test.stdout).into_owned() + &String::from_utf8_lossy(&test.stderr);
+    assert!(test.status.success() && output.contains("2 passed"), "{output}");
+    assert!(!output.contains("warning"), "{output}");
+
+    let built = build_in(&folder).unwrap();
+    assert_eq!((built.name.as_str(), built.version.as_str()), ("clean-orders", "0.1.0"));
+    assert_eq!(built.path, folder.join("target/weir/clean-orders.wasm"));
+    let component = fs::read(&built.path).unwrap();
+    assert_eq!((component.len(), weir_sandbox::digest(&component)), (built.size_bytes, built.digest.clone()));
+    let info = weir_sandbox::inspect(&component).unwrap();
+    assert_eq!(info.worlds, ["transform@0.1.0"]);
+    assert_eq!(info.imports, ["weir:plugin/log@0.1.0"]);
+    let line = built.to_string();
+    assert!(line.starts_with("built clean-orders 0.1.0 · sha256:") && line.ends_with(" s"), "{line}");
+
+    let again = build(&folder, &BuildOptions { offline: true, ..captured() }, &mut never).unwrap();
+    assert_eq!(again.digest, built.digest, "the same source gives the same component, offline too");
+
+    fs::write(&created.source, "use weir_sdk::prelude::*;\nfn clean(x: NoSuchType) {}\n").unwrap();
+    let error = build_in(&folder).unwrap_err().to_string();
+    assert!(error.starts_with("clean-orders did not compile:\n") && error.contains("NoSuchType"), "{error}");
+    assert_eq!(fs::read(&built.path).unwrap(), component, "the component of before stays");
+
+    fs::write(&created.source, "pub fn clean() {}\n").unwrap();
+    let error = build_in(&folder).unwrap_err().to_string();
+    assert!(error.contains("clean-orders is no plugin") && error.contains("put #[transform] on"), "{error}");
+}
+
+#[test]
+fn a_folder_without_a_plugin_is_refused_with_the_next_act() {
+    let work = tempfile::tempdir().unwrap();
+    let error = build_in(work.path()).unwrap_err();
+    assert!(
+        matches!(error, BuildError::NoManifest { .. }) && error.to_string().contains("next: weir plugin new"),
+        "{error}"
+    );
+
+    let manifest = work.path().join("Cargo.toml");
+    fs::write(&manifest, "[workspace]\nmembers = []\n").unwrap();
+    assert!(matches!(build_in(work.path()).unwrap_err(), BuildError::Workspace { .. }));
+
+    fs::write(&manifest, "[package]\nname = \n").unwrap();
+    let error = build_in(work.path()).unwrap_err();
+    assert!(matches!(error, BuildError::Manifest { .. }), "{error}");
+
+    fs::write(&manifest, "[package]\nname = \"tool\"\nversion = \"1.0.0\"\nedition = \"2024\"\n[workspace]\n").unwrap();
+    fs::create_dir(work.path().join("src")).unwrap();
+    fs::write(work.path().join("src/main.rs"), "fn main() {}").unwrap();
+    assert!(matches!(build_in(work.path()).unwrap_err(), BuildError::NoLibrary { .. }));
+}
+
+#[test]
+fn names_that_cargo_would_refuse_are_refused_first() {
+    let work = tempfile::tempdir().unwrap();
+    let long = "a".repeat(65);
+    for name in ["", "Clean", "1st", "-x", "x-", "a--b", "a_b", "a b", "../x", "caf\u{e9}", "fn", "test", "std", &long]
+    {
+        let error = scaffold(name, Language::Rust, Some(&work.path().join("p"))).unwrap_err();
+        assert!(matches!(error, ScaffoldError::Name { .. }), "{name}: {error}");
+    }
+    assert!(!work.path().join("p").exists());
+    assert!(matches!("cobol".parse::<Language>(), Err(ScaffoldError::Language { .. })));
+}
+
+#[test]
+fn a_folder_that_holds_something_is_left_alone() {
+    let work = tempfile::tempdir().unwrap();
+    fs::write(work.path().join("mine"), "kept").unwrap();
+    let error = scaffold("clean", Language::Rust, Some(work.path())).unwrap_err();
+    assert!(matches!(error, ScaffoldError::NotEmpty { .. }), "{error}");
+    let error = scaffold("clean", Language::Rust, Some(&work.path().join("mine"))).unwrap_err();
+    assert!(matches!(error, ScaffoldError::NotAFolder { .. }), "{error}");
+    assert_eq!(fs::read_to_string(work.path().join("mine")).unwrap(), "kept");
+    assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1);
+
+    let empty = work.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    scaffold("clean", Language::Rust, Some(&empty)).unwrap();
+    assert!(empty.join("vendor/weir-sdk/src/lib.rs").is_file());
+}
+
+#[test]
+fn a_compiler_that_is_missing_is_named_with_the_next_act() {
+    let error = toolchain::ToolchainError::NotFound {
+        program: "rustc".into(),
+        cause: std::io::Error::from(std::io::ErrorKind::NotFound),
+    };
+    assert!(error.to_string().contains("next: install Rust 1.95 or newer"), "{error}");
+    let error = toolchain::ToolchainError::NoTarget { reason: "rustc 1.95.0 has none".into() };
+    let text = error.to_string();
+    assert!(
+        text.contains("rustup target add wasm32-unknown-unknown") && text.contains("rustc-web rust-web-src"),
+        "{text}"
+    );
+}
