@@ -34,6 +34,7 @@ mod apply;
 mod database;
 mod operations;
 mod postgres;
+mod read;
 mod sink;
 mod sqlite;
 mod table;
@@ -43,6 +44,7 @@ use arrow_schema::SchemaRef;
 use crate::identity::SinkIdentity;
 
 pub use postgres::PostgresSink;
+pub use read::{TableRows, read_postgres_table, read_sqlite_table};
 pub use sqlite::SqliteSink;
 
 /// How rows become rows of the table.

@@ -39,6 +39,7 @@ pub(super) enum Value {
     Int(i64),
     Text(String),
     Bytes(Vec<u8>),
+    Null,
 }
 
 impl Value {
@@ -53,6 +54,13 @@ impl Value {
         match self {
             Self::Text(value) => value,
             other => unreachable!("the statement asked for text, the driver gave {other:?}"),
+        }
+    }
+
+    pub(super) fn optional_text(self) -> Option<String> {
+        match self {
+            Self::Null => None,
+            other => Some(other.text()),
         }
     }
 
@@ -82,7 +90,7 @@ pub(super) enum Operation {
 /// Where the two databases' SQL differs.
 #[derive(Debug)]
 pub(super) struct Dialect {
-    pub begin: &'static str,
+    pub begin: &'static [&'static str],
     /// Behind a query whose rows the transaction is about to change.
     pub for_update: &'static str,
     /// Taken before tables are made, so that two instances do not make them at once.

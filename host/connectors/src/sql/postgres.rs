@@ -30,7 +30,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 const ROWS_PER_STATEMENT: usize = 10_000;
 
 const DIALECT: Dialect = Dialect {
-    begin: "BEGIN",
+    // A deferred constraint would speak up only at the commit, when no row can be singled out any more.
+    begin: &["BEGIN", "SET CONSTRAINTS ALL IMMEDIATE"],
     for_update: " FOR UPDATE",
     lock_tables: Some("SELECT pg_advisory_xact_lock(5727438812047)"),
     table_exists: "SELECT (to_regclass($1) IS NOT NULL)::int::bigint",
@@ -221,7 +222,7 @@ impl Database for Postgres {
         let rows = self.answer(|connection| sqlx::query_with(sql, arguments).fetch_all(connection))?;
         let read = |row: &PgRow, column: usize, kind: Kind| match kind {
             Kind::Int => row.try_get(column).map(Value::Int),
-            Kind::Text => row.try_get(column).map(Value::Text),
+            Kind::Text => row.try_get(column).map(|text: Option<String>| text.map_or(Value::Null, Value::Text)),
             Kind::Bytes => row.try_get(column).map(Value::Bytes),
         };
         let read_row =
@@ -252,8 +253,6 @@ impl Database for Postgres {
     }
 
     fn rehearse(&mut self, table: &Table) -> Result<(), DatabaseError> {
-        // A deferred constraint would speak up only at the commit, when no row can be singled out any more.
-        self.execute("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
         let columns = table.schema.fields().iter().map(|field| values::plain_type(field.data_type()));
         let fields = table.schema.fields().iter().zip(columns);
         let fields = fields.map(|(field, plain)| field.as_ref().clone().with_data_type(plain));
@@ -280,6 +279,7 @@ fn arguments(values: &[Value]) -> Result<sqlx::postgres::PgArguments, DatabaseEr
     let mut arguments = sqlx::postgres::PgArguments::default();
     for value in values {
         let added = match value {
+            Value::Null => arguments.add(None::<i64>),
             Value::Int(value) => arguments.add(*value),
             Value::Text(value) => arguments.add(value.as_str()),
             Value::Bytes(value) => arguments.add(value.as_slice()),

@@ -41,7 +41,8 @@ impl<D: Database> SqlSink<D> {
     /// Runs `work` in a transaction; on any error the connection goes, and the transaction with it.
     fn transaction<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, SinkError>) -> Result<T, SinkError> {
         let begin = self.database.dialect().begin;
-        let done = self.execute(begin, &[]).and_then(|_| work(self)).and_then(|done| {
+        let begun = begin.iter().try_for_each(|statement| self.execute(statement, &[]).map(drop));
+        let done = begun.and_then(|()| work(self)).and_then(|done| {
             self.execute("COMMIT", &[])?;
             Ok(done)
         });
@@ -83,8 +84,8 @@ impl<D: Database> SqlSink<D> {
              PRIMARY KEY (pipeline, sink, epoch, row_number)"
         );
         [
-            (PROGRESS_TABLE, format!("CREATE TABLE {PROGRESS_TABLE} ({progress})")),
-            (REJECTED_TABLE, format!("CREATE TABLE {REJECTED_TABLE} ({rejected})")),
+            (PROGRESS_TABLE, format!("CREATE TABLE IF NOT EXISTS {PROGRESS_TABLE} ({progress})")),
+            (REJECTED_TABLE, format!("CREATE TABLE IF NOT EXISTS {REJECTED_TABLE} ({rejected})")),
         ]
     }
 
@@ -105,10 +106,6 @@ impl<D: Database> SqlSink<D> {
             if let (Some(lock), false) = (self.database.dialect().lock_tables, locked) {
                 self.execute(lock, &[])?;
                 locked = true;
-                // Another instance may have made it before the lock was ours.
-                if self.exists(&name)? {
-                    continue;
-                }
             }
             self.execute(&statement, &[])?;
         }

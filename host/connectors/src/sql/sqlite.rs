@@ -33,7 +33,7 @@ const MAX_PARAMETERS: usize = 16_384;
 const MAX_ROWS: usize = 256;
 
 const DIALECT: Dialect = Dialect {
-    begin: "BEGIN IMMEDIATE",
+    begin: &["BEGIN IMMEDIATE"],
     for_update: "",
     lock_tables: None,
     table_exists: "SELECT count(*) FROM sqlite_master WHERE type IN ('table', 'view') AND name = $1 COLLATE NOCASE",
@@ -201,7 +201,7 @@ impl Database for Sqlite {
         let rows = self.answer(|connection| sqlx::query_with(sql, arguments).fetch_all(connection))?;
         let read = |row: &SqliteRow, column: usize, kind: Kind| match kind {
             Kind::Int => row.try_get(column).map(Value::Int),
-            Kind::Text => row.try_get(column).map(Value::Text),
+            Kind::Text => row.try_get(column).map(|text: Option<String>| text.map_or(Value::Null, Value::Text)),
             Kind::Bytes => row.try_get(column).map(Value::Bytes),
         };
         let read_row =
@@ -271,6 +271,7 @@ fn arguments(values: &[Value]) -> Result<SqliteArguments, DatabaseError> {
     let mut arguments = SqliteArguments::default();
     for value in values {
         let added = match value {
+            Value::Null => arguments.add(None::<i64>),
             Value::Int(value) => arguments.add(*value),
             Value::Text(value) => arguments.add(value.clone()),
             Value::Bytes(value) => arguments.add(value.clone()),

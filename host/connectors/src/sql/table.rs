@@ -106,7 +106,7 @@ impl Table {
         if !self.key.is_empty() {
             parts.push(format!("PRIMARY KEY ({})", self.key_list()));
         }
-        format!("CREATE TABLE {} ({})", self.name, parts.join(", "))
+        format!("CREATE TABLE IF NOT EXISTS {} ({})", self.name, parts.join(", "))
     }
 
     pub(super) fn column_list(&self) -> String {
