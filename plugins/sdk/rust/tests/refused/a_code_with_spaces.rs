@@ -1,0 +1,5 @@
+use weir_sdk::prelude::*;
+
+pub fn refuse() -> Reject {
+    reject!("Kind Missing")
+}

@@ -1,0 +1,6 @@
+use weir_sdk::prelude::*;
+
+#[transform]
+fn keep() -> bool {
+    true
+}

@@ -1,0 +1,6 @@
+use weir_sdk::prelude::*;
+
+#[derive(Output)]
+struct Row<T> {
+    n: T,
+}

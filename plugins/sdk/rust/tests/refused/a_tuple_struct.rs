@@ -1,0 +1,4 @@
+use weir_sdk::prelude::*;
+
+#[derive(Input)]
+struct Event(i64);

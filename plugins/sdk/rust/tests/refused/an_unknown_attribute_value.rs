@@ -1,0 +1,14 @@
+use weir_sdk::prelude::*;
+
+#[derive(Config)]
+pub struct Rules {
+    #[config(min = 3)]
+    max: i64,
+}
+
+#[derive(Output)]
+#[output(remove("a"))]
+pub struct Row {
+    #[timestamp(minutes)]
+    at: Timestamp,
+}

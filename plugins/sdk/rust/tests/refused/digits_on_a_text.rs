@@ -1,0 +1,7 @@
+use weir_sdk::prelude::*;
+
+#[derive(Output)]
+struct Row {
+    #[decimal(12, 2)]
+    n: String,
+}
