@@ -29,7 +29,7 @@ struct Misdeeds {
     flood: Option<String>,
     /// Writes one log line of a megabyte, then goes on.
     shout: Option<String>,
-    /// Makes 100,000 rows of one.
+    /// Makes 1,100,000 rows of one.
     multiply: Option<String>,
     /// Makes a value of 16 MiB.
     bloat: Option<String>,
@@ -41,7 +41,7 @@ struct Misdeeds {
 
 const FLOOD_LINES: u32 = 100_000;
 const SHOUT_BYTES: usize = 1_000_000;
-const MULTIPLIED_ROWS: usize = 100_000;
+const MULTIPLIED_ROWS: usize = 1_100_000;
 const BLOAT_BYTES: usize = 16 << 20;
 const HOG_STEP_BYTES: usize = 1 << 20;
 

@@ -1,5 +1,7 @@
 //! A project from nothing to a component, and every way in which that is refused.
 
+mod run;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

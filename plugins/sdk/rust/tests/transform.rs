@@ -204,6 +204,7 @@ mod shapes {
         if n % factor.by == 0 { Ok((0..n).map(|n| Half { n }).collect()) } else { Err(reject!("odd")) }
     });
     shape!(with_a_configuration, r#"{"by": -1}"#, OneToOne, [0: 0, 1: -1, 2: 0, 3: -3, 4: -4], [],
+        #[allow(clippy::needless_lifetimes, reason = "named lifetimes are taken too")]
         fn f<'a>(number: Number, factor: &'a Factor) -> Half { Half { n: number.n.unwrap_or_default() * factor.by } });
 
     mod a_predicate {
