@@ -36,7 +36,7 @@ use crate::span::Spanned;
 #[schemars(title = "a manifest", extend("x-later" = ["tests"]))]
 pub struct Manifest {
     /// The pipeline's name: names its state, its consumer groups and its transactions.
-    #[schemars(extend("format" = "id", "pattern" = ID_PATTERN))]
+    #[schemars(extend("x-format" = "id", "pattern" = ID_PATTERN))]
     pub pipeline: Spanned<String>,
     /// One sentence for people.
     pub description: Option<String>,
@@ -81,7 +81,7 @@ pub struct Manifest {
 pub(crate) const ID_PATTERN: &str = "^[a-z][a-z0-9_]*$";
 
 fn id_names() -> serde_json::Value {
-    serde_json::json!({ "format": "id", "pattern": ID_PATTERN })
+    serde_json::json!({ "x-format": "id", "pattern": ID_PATTERN })
 }
 
 /// The name under which a profile binds the dead letters; no source, step or sink may have it.

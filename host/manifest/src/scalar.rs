@@ -1,14 +1,14 @@
 //! Scalars with a text form of their own: durations, sizes, rates, shares, instants.
 //!
 //! Each is parsed by [`std::str::FromStr`], whose error is the sentence that the user reads, and shown in
-//! the same form. The schema names the parser as `format`, so that the structural check uses it too.
+//! the same form. The schema names the parser as `x-format`, so that the structural check uses it too.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// How a scalar that is written as text appears in the schema.
 pub(crate) trait TextScalar: FromStr<Err = String> {
-    /// The schema's `format`.
+    /// The schema's `x-format`.
     const FORMAT: &'static str;
     /// A regular expression for editors; the parser is the judge.
     const PATTERN: &'static str;
@@ -39,7 +39,7 @@ macro_rules! text_scalar {
                 use $crate::scalar::TextScalar as Text;
                 schemars::json_schema!({
                     "type": "string",
-                    "format": <$type as Text>::FORMAT,
+                    "x-format": <$type as Text>::FORMAT,
                     "pattern": <$type as Text>::PATTERN,
                     "description": <$type as Text>::DESCRIPTION,
                 })

@@ -20,7 +20,7 @@ pub(crate) const VALUE_KEY: &str = "$value";
 pub struct Secret {
     /// The environment variable that holds the value.
     #[serde(rename = "secret")]
-    #[schemars(extend("format" = "variable", "pattern" = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    #[schemars(extend("x-format" = "variable", "pattern" = "^[A-Za-z_][A-Za-z0-9_]*$"))]
     pub name: Spanned<String>,
     /// Put there by the profile's resolution, behind the structural check: no manifest can write this key.
     #[serde(rename = "$value", default)]

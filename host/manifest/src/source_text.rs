@@ -1,15 +1,23 @@
 //! The texts that a manifest was read from, and places in them as people count: lines and columns from 1.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::span::Span;
 
 /// One file's path and text.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Text {
     pub path: PathBuf,
     pub text: String,
+}
+
+/// The path alone: the text may hold a secret, written out.
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)
+    }
 }
 
 /// The manifest's text and its overlays', by [`Span::file`].

@@ -55,7 +55,10 @@ fn every_invalid_manifest_says_what_its_file_says() {
         let machine = faults.to_json().to_string();
         let debug = format!("{manifest:?}");
         assert!(!faults.is_empty(), "{} has no fault", path.display());
-        assert!(![&shown, &machine, &debug].iter().any(|text| text.contains(CANARY)), "a secret shows: {shown}{machine}");
+        assert!(
+            ![&shown, &machine, &debug].iter().any(|text| text.contains(CANARY)),
+            "a secret shows: {shown}{machine}"
+        );
         let expected = path.with_extension("err");
         if update {
             fs::write(&expected, &shown).unwrap();
@@ -143,7 +146,7 @@ fn machines_get_every_fault_with_line_and_column() {
     let Checked { faults, .. } = check_file(&folder("tests/invalid/unknown_key.yaml"));
     let shown = faults.to_json();
     assert_eq!(shown[0]["line"], 7);
-    assert_eq!(shown[0]["column"], 23);
+    assert_eq!(shown[0]["column"], 24);
     assert_eq!(shown[0]["code"], "unknown-key");
     assert_eq!(shown[0]["file"], "unknown_key.yaml");
     assert_eq!(shown[0]["severity"], "error");
@@ -203,7 +206,9 @@ fn no_text_makes_the_reader_panic() {
         (state % below as u64) as usize
     };
     let text = fs::read_to_string(folder("tests/valid/maximal.yaml")).unwrap();
-    let pieces = ["{", "}", "[", "]", ":", ",", "\n", "  ", "- ", "*a", "&a ", "${", "\"", "'", "ü", "null", "!", "#", "\t", "|"];
+    let pieces = [
+        "{", "}", "[", "]", ":", ",", "\n", "  ", "- ", "*a", "&a ", "${", "\"", "'", "ü", "null", "!", "#", "\t", "|",
+    ];
     for _ in 0..2_000 {
         let mut broken: Vec<char> = text.chars().collect();
         for _ in 0..=random(4) {

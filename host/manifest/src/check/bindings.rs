@@ -2,6 +2,7 @@
 //! sinks to the same target.
 
 use std::collections::BTreeMap;
+use std::path::{Component, PathBuf};
 
 use super::Names;
 use crate::fault::{Fault, Faults, nearest};
@@ -60,7 +61,11 @@ fn unknown_name(key: &Node, names: &Names) -> Option<Fault> {
         return None;
     }
     if names.steps.contains(name) {
-        return Some(Fault::new(key.span, "unknown-binding", format!("`{name}` is a step; profiles bind sources and sinks")));
+        return Some(Fault::new(
+            key.span,
+            "unknown-binding",
+            format!("`{name}` is a step; profiles bind sources and sinks"),
+        ));
     }
     let known = names.sources.iter().chain(&names.sinks).map(String::as_str).chain([DEAD_LETTERS]);
     let meant = nearest(name, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
@@ -108,6 +113,7 @@ fn source_binding(id: &Spanned<String>, source: &Source, binding: &Binding, faul
     let Some(format) = &binding.format else { return };
     if matches!(binding.connector, Connector::Generate(_)) && format.value != Format::Json {
         faults.push(Fault::new(format.span, "wrong-format", "generate makes json"));
+        return;
     }
     let from_value = |origin: &ColumnOrigin| !matches!(origin, ColumnOrigin::Record(_));
     let columns = source.columns.iter().filter(|(_, column)| from_value(&column.origin)).count();
@@ -126,14 +132,16 @@ fn sink_binding(id: &Spanned<String>, binding: &Binding, mode: Option<&SinkMode>
         return;
     }
     if !binding.connector.is_sink() {
-        let message =
-            format!("`{id}` is a sink and {name} is a source; sinks are file, kafka, sqlite, postgres, parquet and stdout");
+        let message = format!(
+            "`{id}` is a sink and {name} is a source; sinks are file, kafka, sqlite, postgres, parquet and stdout"
+        );
         faults.push(Fault::new(id.span, "wrong-connector", message));
         return;
     }
     let appends = matches!(binding.connector, Connector::File(_) | Connector::Parquet(_) | Connector::Stdout(_));
     if appends && matches!(mode, Some(SinkMode::Upsert(_))) {
-        let fault = Fault::new(id.span, "wrong-connector", format!("{name} only appends and `{id}` replaces rows by key"));
+        let fault =
+            Fault::new(id.span, "wrong-connector", format!("{name} only appends and `{id}` replaces rows by key"));
         faults.push(fault.next("bind it to sqlite, postgres or kafka, or make the sink `append: true`"));
     }
     match &binding.connector {
@@ -157,7 +165,11 @@ fn sink_binding(id: &Spanned<String>, binding: &Binding, mode: Option<&SinkMode>
 
 /// What a connector reads or writes, the same text for the same place. Standard output may be shared.
 fn target(manifest: &Manifest, connector: &Connector) -> Option<String> {
-    let path = |path: &str| manifest.resolve(path).display().to_string();
+    let path = |path: &str| {
+        let resolved = manifest.resolve(path);
+        let parts = resolved.components().filter(|part| *part != Component::CurDir);
+        parts.collect::<PathBuf>().display().to_string()
+    };
     Some(match connector {
         Connector::Generate(_) | Connector::Stdout(_) => return None,
         Connector::File(file) => format!("file {}", path(file.path.as_slice().first()?)),

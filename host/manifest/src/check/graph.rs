@@ -23,7 +23,10 @@ pub(super) fn check(manifest: &mut Manifest, names: &Names, faults: &mut Faults)
         }
     }
     cycles(manifest, &mut broken, faults);
-    unread(manifest, &broken, faults);
+    // Whatever is faulty may have been meant as the reader.
+    if !faults.has_errors() {
+        unread(manifest, faults);
+    }
     event_time(manifest, faults);
     prune(manifest, broken);
 }
@@ -106,7 +109,8 @@ fn cycles(manifest: &Manifest, broken: &mut BTreeSet<String>, faults: &mut Fault
         let mut path: Vec<&str> = Vec::new();
         let mut at = id.as_str();
         while let Some(step) = manifest.steps.get(at) {
-            if finished.contains(at) {
+            // An id that is also a source's has had its fault.
+            if finished.contains(at) || manifest.sources.get(at).is_some() {
                 break;
             }
             if let Some(start) = path.iter().position(|seen| *seen == at) {
@@ -128,13 +132,13 @@ fn cycle(manifest: &Manifest, circle: &[&str]) -> Fault {
     Fault::new(place, "cycle", format!("rows would run in a circle: {}", flow.join(" -> ")))
 }
 
-fn unread(manifest: &Manifest, broken: &BTreeSet<String>, faults: &mut Faults) {
+fn unread(manifest: &Manifest, faults: &mut Faults) {
     let steps = manifest.steps.iter().map(|(_, step)| &step.from);
     let sinks = manifest.sinks.iter().map(|(_, sink)| &sink.from);
     let read: BTreeSet<&str> = steps.chain(sinks).map(|from| from_reference(from).id).collect();
     let sources = manifest.sources.iter().map(|(id, _)| (id, "source"));
     let ids = sources.chain(manifest.steps.iter().map(|(id, _)| (id, "step")));
-    for (id, what) in ids.filter(|(id, _)| !read.contains(id.as_str()) && !broken.contains(id.as_str())) {
+    for (id, what) in ids.filter(|(id, _)| !read.contains(id.as_str())) {
         faults.push(Fault::warning(id.span, "unread", format!("no step or sink reads {what} `{id}`")));
     }
 }

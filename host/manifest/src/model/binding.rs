@@ -177,7 +177,7 @@ pub struct FileConnector {
 #[schemars(untagged)]
 pub enum Paths {
     #[serde(rename = "#text")]
-    One(#[schemars(extend("format" = "path"))] Spanned<String>),
+    One(#[schemars(extend("x-format" = "path"))] Spanned<String>),
     #[serde(rename = "#list")]
     Several(#[schemars(extend("minItems" = 1))] Vec<Spanned<String>>),
 }
@@ -197,12 +197,15 @@ impl Paths {
 #[schemars(title = "kafka")]
 pub struct KafkaConnector {
     /// `host:port`, several with commas between.
-    #[schemars(extend("format" = "brokers"))]
+    #[schemars(extend("x-format" = "brokers"))]
     pub brokers: Spanned<String>,
-    #[schemars(extend("format" = "topic"))]
+    #[schemars(extend("x-format" = "topic"))]
     pub topic: Spanned<String>,
     /// Source: where to start when there is no stored position. Default earliest.
     pub start: Option<Spanned<Start>>,
+    /// Sink: makes the topic with this many partitions when it is missing. Absent: it must be there.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub partitions: Option<Spanned<u32>>,
     /// Sink: default lz4.
     pub compression: Option<Spanned<Compression>>,
     /// librdkafka's own settings, for TLS, SASL and tuning. Passwords and keys only as `{ secret: NAME }`.
@@ -238,9 +241,15 @@ pub enum KafkaOption {
     Secret(Secret),
 }
 
-/// Text, a number or a boolean, as text.
-#[derive(Debug, Clone, PartialEq)]
+/// Text, a number or a boolean, as text. Not shown by `Debug`: it may turn out to be a secret.
+#[derive(Clone, PartialEq)]
 pub struct PlainOption(pub String);
+
+impl std::fmt::Debug for PlainOption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PlainOption(..)")
+    }
+}
 
 impl<'de> Deserialize<'de> for PlainOption {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -267,9 +276,9 @@ impl JsonSchema for PlainOption {
 #[schemars(title = "sqlite")]
 pub struct SqliteConnector {
     /// The database file, relative to the manifest.
-    #[schemars(extend("format" = "path"))]
+    #[schemars(extend("x-format" = "path"))]
     pub path: Spanned<String>,
-    #[schemars(extend("format" = "table"))]
+    #[schemars(extend("x-format" = "table"))]
     pub table: Spanned<String>,
     /// Default if_missing.
     #[serde(default)]
@@ -293,7 +302,7 @@ pub struct PostgresConnector {
     /// `postgres://user@host/database`; with a password only as `{ secret: NAME }`.
     pub url: TextOrSecret,
     /// `table` or `schema.table`.
-    #[schemars(extend("format" = "table"))]
+    #[schemars(extend("x-format" = "table"))]
     pub table: Spanned<String>,
     /// Default if_missing.
     #[serde(default)]
@@ -305,7 +314,7 @@ pub struct PostgresConnector {
 #[schemars(untagged)]
 pub enum TextOrSecret {
     #[serde(rename = "#text")]
-    Text(#[schemars(extend("format" = "url"))] Spanned<String>),
+    Text(#[schemars(extend("x-format" = "url"))] Spanned<String>),
     #[serde(rename = "#map")]
     Secret(Secret),
 }
@@ -326,7 +335,7 @@ impl TextOrSecret {
 #[schemars(title = "parquet")]
 pub struct ParquetConnector {
     /// The folder, relative to the manifest.
-    #[schemars(extend("format" = "path"))]
+    #[schemars(extend("x-format" = "path"))]
     pub path: Spanned<String>,
     /// Columns or expressions such as `date(occurred_at)`: one folder level each.
     #[serde(default)]

@@ -23,7 +23,7 @@ pub struct Source {
 }
 
 pub(crate) fn column_names() -> serde_json::Value {
-    serde_json::json!({ "format": "column-name", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" })
+    serde_json::json!({ "x-format": "column-name", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" })
 }
 
 /// One column of a source.
@@ -84,7 +84,7 @@ struct LongColumn {
     /// A part of the record other than its value.
     from: Option<Spanned<RecordPart>>,
     /// The field's path in the record: `bid.price`.
-    #[schemars(extend("format" = "field-path"))]
+    #[schemars(extend("x-format" = "field-path"))]
     field: Option<Spanned<String>>,
 }
 
@@ -131,6 +131,7 @@ struct EventTimeKeys {
     /// A timestamp column of the source.
     column: Option<Spanned<String>>,
     /// `timestamp`: the record's own.
+    #[allow(dead_code, reason = "it has one value only; its presence is what counts")]
     from: Option<EventTimeFrom>,
     /// How much older than the newest event seen in its partition an event may be without being late.
     #[serde(default = "no_disorder")]

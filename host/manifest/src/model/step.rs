@@ -51,7 +51,7 @@ struct StepKeys {
     plugin: Option<PluginStep>,
     /// Keeps the rows for which this SQL expression is true.
     #[serde(rename = "where")]
-    #[schemars(extend("format" = "expression"))]
+    #[schemars(extend("x-format" = "expression"))]
     filter: Option<Spanned<String>>,
     /// Replaces the columns: name to SQL expression.
     #[schemars(extend("minProperties" = 1, "propertyNames" = column_names()))]
@@ -68,7 +68,7 @@ struct StepKeys {
 /// An SQL expression: text that is not empty.
 #[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]
-struct Expression(#[schemars(extend("format" = "expression"))] Spanned<String>);
+struct Expression(#[schemars(extend("x-format" = "expression"))] Spanned<String>);
 
 impl TryFrom<StepKeys> for Step {
     type Error = String;
@@ -100,7 +100,7 @@ impl TryFrom<StepKeys> for Step {
 pub struct PluginStep {
     /// A component file or a plugin's folder, relative to the manifest.
     #[serde(rename = "use")]
-    #[schemars(extend("format" = "path"))]
+    #[schemars(extend("x-format" = "path"))]
     pub reference: Spanned<String>,
     /// Handed to the plugin as JSON; the plugin's own schema checks it.
     #[serde(default)]
@@ -109,7 +109,7 @@ pub struct PluginStep {
     #[serde(default)]
     pub limits: PluginLimits,
     /// Adds a column of this name with the digest of the plugin that made the row.
-    #[schemars(extend("format" = "column-name"))]
+    #[schemars(extend("x-format" = "column-name"))]
     pub digest_column: Option<Spanned<String>>,
 }
 

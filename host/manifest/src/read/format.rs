@@ -1,6 +1,4 @@
-//! Judges of text by the schema's `format`: each says in a sentence why a text does not fit.
-//!
-//! Formats without a judge (schemars' own for numbers) always fit.
+//! Judges of text, named by the schema's `x-format`: each says in a sentence why a text does not fit.
 
 use std::str::FromStr;
 
@@ -37,7 +35,9 @@ pub(crate) fn judge(format: &str, text: &str) -> Result<(), Refusal> {
         "brokers" => brokers(text)?,
         "topic" => topic(text)?,
         "table" => table(text)?,
-        "variable" if !is_variable(text) => return Err(format!("`{text}` is no name of an environment variable").into()),
+        "variable" if !is_variable(text) => {
+            return Err(format!("`{text}` is no name of an environment variable").into());
+        }
         "url" => url(text)?,
         Duration::FORMAT => parsed::<Duration>(text)?,
         Size::FORMAT => parsed::<Size>(text)?,
@@ -134,7 +134,9 @@ fn url(text: &str) -> Result<(), Refusal> {
     let user = rest.split('/').next().and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
     let query = rest.split_once('?').map_or("", |(_, query)| query);
     if user.is_some_and(|user| user.contains(':')) || query.contains("password=") {
-        return Err(Refusal::Secret("a password is written here; give the whole address as { secret: NAME }".to_owned()));
+        return Err(Refusal::Secret(
+            "a password is written here; give the whole address as { secret: NAME }".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -154,7 +156,12 @@ mod tests {
         assert!(fits("id", "sales_2") && !fits("id", "Sales") && !fits("id", "_a") && !fits("id", &"a".repeat(64)));
         assert!(fits("column-name", "_Total1") && !fits("column-name", "1st") && !fits("column-name", "a b"));
         assert!(fits("field-path", "bid.price") && !fits("field-path", "bid..price") && !fits("field-path", ""));
-        assert!(fits("brokers", "a:9092, [::1]:9093") && !fits("brokers", "a") && !fits("brokers", "a:0") && !fits("brokers", ""));
+        assert!(
+            fits("brokers", "a:9092, [::1]:9093")
+                && !fits("brokers", "a")
+                && !fits("brokers", "a:0")
+                && !fits("brokers", "")
+        );
         assert!(fits("topic", "shop.events-1") && !fits("topic", "..") && !fits("topic", "a b"));
         assert!(fits("table", "public.sales") && !fits("table", "a.b.c") && !fits("table", "sales; drop table x"));
         assert!(fits("variable", "SHOP_DB_URL") && !fits("variable", "A-B"));
@@ -163,7 +170,10 @@ mod tests {
     #[test]
     fn an_address_with_a_password_is_a_secret_written_out() {
         for text in ["postgres://shop:hunter2@db/shop", "postgres://db/shop?user=a&password=hunter2", "shop:hunter2"] {
-            assert!(matches!(judge("url", text), Err(Refusal::Secret(message)) if !message.contains("hunter2")), "{text}");
+            assert!(
+                matches!(judge("url", text), Err(Refusal::Secret(message)) if !message.contains("hunter2")),
+                "{text}"
+            );
         }
         assert_eq!(judge("url", "postgres://shop@db:5432/shop?sslmode=require"), Ok(()));
     }

@@ -8,12 +8,7 @@ use crate::check::Environment;
 use crate::fault::{Fault, Faults};
 
 /// Looks up every `${}` of the chosen profile, defers those of the others, and refuses them elsewhere.
-pub(crate) fn interpolate(
-    root: &mut Node,
-    profile: Option<&str>,
-    environment: &Environment<'_>,
-    faults: &mut Faults,
-) {
+pub(crate) fn interpolate(root: &mut Node, profile: Option<&str>, environment: &Environment<'_>, faults: &mut Faults) {
     let Value::Map(pairs) = &mut root.value else { return };
     for (key, value) in pairs {
         match (key.as_text(), &mut value.value) {
@@ -71,7 +66,7 @@ fn look_up(node: &mut Node, environment: &Environment<'_>, faults: &mut Faults) 
                 Some(next) => fault.next(next),
                 None => fault,
             });
-            node.origin = TextOrigin::Deferred;
+            node.origin = TextOrigin::Unresolved;
         }
     }
 }

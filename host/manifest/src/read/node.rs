@@ -6,8 +6,9 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{DuplicateKeyPolicy, Error, Location, MergeKeyPolicy, Spanned};
+use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, Spanned};
 
+use super::syntax;
 use crate::fault::Fault;
 use crate::span::Span;
 
@@ -39,6 +40,8 @@ pub(crate) enum TextOrigin {
     Interpolated,
     /// Holds a `${}` that is not looked up, because its profile was not chosen: fits everywhere.
     Deferred,
+    /// Could not be looked up: reported, taken out by the structural check.
+    Unresolved,
 }
 
 #[derive(Debug, Clone)]
@@ -107,7 +110,7 @@ pub(crate) fn parse(file: u32, text: &str) -> Result<Node, Fault> {
         with_snippet: false,
     };
     let raw: Spanned<Raw> =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| syntax_fault(file, text, &error))?;
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| syntax::fault(file, text, &error))?;
     Ok(place(file, text, raw))
 }
 
@@ -204,9 +207,4 @@ fn span_of(file: u32, text: &str, location: Location) -> Span {
     // A plain scalar's span may reach into the white space behind it.
     let end = start + text[start..end].trim_end().len();
     Span::new(file, start..end)
-}
-
-fn syntax_fault(file: u32, text: &str, error: &Error) -> Fault {
-    let place = error.location().map_or(Span::new(file, 0..0), |location| span_of(file, text, location));
-    Fault::new(place, "yaml", error.to_string())
 }

@@ -1,8 +1,8 @@
 //! The manifest's structure as the structural check walks it: compiled from the JSON Schema, once.
 //!
-//! Understands what schemars writes for this crate's structs, and two agreements: `oneOf` with nothing but
-//! `required` lists groups of keys of which exactly one is there, and `x-later` names keys that a later version
-//! of Weir takes.
+//! Understands what schemars writes for this crate's structs, and three agreements: `oneOf` with nothing but
+//! `required` lists groups of keys of which exactly one is there, `x-format` names a judge of text (not `format`,
+//! whose words mean other things to other readers), and `x-later` names keys that a later version of Weir takes.
 
 use std::sync::LazyLock;
 
@@ -17,6 +17,7 @@ pub(crate) struct Shape {
     pub any_of: Vec<Shape>,
     /// JSON Schema's names of types; empty: anything.
     pub types: Vec<String>,
+    /// A judge of [`super::format`].
     pub format: Option<String>,
     /// The words that a text may be; empty: any.
     pub words: Vec<String>,
@@ -61,7 +62,7 @@ impl Shape {
     fn read_scalar(&mut self, schema: &Value) {
         let text = |key: &str| schema.get(key).and_then(Value::as_str).map(str::to_owned);
         self.title = text("title").or(self.title.take());
-        self.format = text("format").or(self.format.take());
+        self.format = text("x-format").or(self.format.take());
         match schema.get("type") {
             Some(Value::String(name)) => self.types = vec![name.clone()],
             Some(names @ Value::Array(_)) => self.types = words(names),
@@ -96,7 +97,7 @@ impl Shape {
         }
         self.required.extend(schema.get("required").map(words).unwrap_or_default());
         self.later.extend(schema.get("x-later").map(words).unwrap_or_default());
-        let names = schema.get("propertyNames").and_then(|names| names.get("format")?.as_str());
+        let names = schema.get("propertyNames").and_then(|names| names.get("x-format")?.as_str());
         self.names_format = names.map(str::to_owned).or(self.names_format.take());
         let fewest = ["minItems", "minProperties"].iter().find_map(|key| schema.get(*key)?.as_u64());
         self.fewest = fewest.unwrap_or(self.fewest);

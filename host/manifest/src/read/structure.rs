@@ -24,6 +24,9 @@ struct Structure<'a> {
 impl Structure<'_> {
     /// `owner`: the key that the node stands behind; the whole file has none.
     fn node(&mut self, node: &mut Node, shape: &Shape, owner: Option<Span>) -> bool {
+        if node.origin == TextOrigin::Unresolved {
+            return false;
+        }
         if !shape.any_of.is_empty() {
             let fitting = shape.any_of.iter().find(|option| option.fits_kind(node));
             return match fitting {
@@ -39,7 +42,11 @@ impl Structure<'_> {
             Value::Map(pairs) if !shape.properties.is_empty() || shape.takes_only("object") => {
                 self.keys(pairs, shape, owner)
             }
-            Value::List(items) => self.items(items, shape, owner.unwrap_or(node.span)),
+            Value::List(items) if shape.items.is_some() => self.items(items, shape, owner.unwrap_or(node.span)),
+            Value::Map(_) | Value::List(_) => {
+                self.anything(node);
+                true
+            }
             _ => self.scalar(node, shape),
         }
     }
@@ -68,6 +75,18 @@ impl Structure<'_> {
             sound &= self.node(item, item_shape, None);
         }
         sound
+    }
+
+    /// What the schema leaves open, such as a plugin's `config`: only its keys must be keys.
+    fn anything(&mut self, node: &mut Node) {
+        match &mut node.value {
+            Value::List(items) => items.iter_mut().for_each(|item| self.anything(item)),
+            Value::Map(pairs) => {
+                self.without_duplicates(pairs);
+                pairs.iter_mut().for_each(|(_, value)| self.anything(value));
+            }
+            _ => {}
+        }
     }
 
     /// A map with names of the user's own: a faulty entry leaves, the map stays.
@@ -120,10 +139,13 @@ impl Structure<'_> {
             [] => vec![no_choice(shape, owner)],
             [(group, has)] => {
                 let missing = group.iter().filter(|name| !present.contains(*name) && !faulty.contains(*name));
-                let fault = |name| Fault::new(owner_or(has), "missing-key", format!("`{has}` needs `{name}` beside it"));
+                let fault =
+                    |name| Fault::new(owner_or(has), "missing-key", format!("`{has}` needs `{name}` beside it"));
                 missing.map(fault).collect()
             }
-            [(_, one), others @ ..] => others.iter().map(|(_, other)| too_many(shape, one, other, owner_or(other))).collect(),
+            [(_, one), others @ ..] => {
+                others.iter().map(|(_, other)| too_many(shape, one, other, owner_or(other))).collect()
+            }
         });
         let needed = |name: &String| shape.required.contains(name) || shape.groups.iter().flatten().any(|n| n == name);
         let sound = found.is_empty() && !faulty.iter().any(needed);
@@ -190,8 +212,9 @@ impl Structure<'_> {
     fn text(&mut self, node: &Node, text: &str, shape: &Shape) -> bool {
         if !shape.words.is_empty() && !shape.words.iter().any(|word| word == text) {
             let near = nearest(text, shape.words.iter().map(String::as_str));
+            let near = near.filter(|_| shape.words.len() > 1);
             let meant = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-            let message = format!("unknown word; {meant}there is {}", either(&shape.words));
+            let message = format!("unknown word; {meant}write {}", either(&shape.words));
             self.faults.push(Fault::new(node.span, "unknown-word", message));
             return false;
         }
@@ -274,8 +297,11 @@ fn wanted(shape: &Shape) -> String {
 }
 
 fn keys_of(shape: &Shape) -> String {
-    let keys = shape.keys();
-    if keys.is_empty() { String::new() } else { format!(" of {}", keys.join(", ")) }
+    match shape.keys().as_slice() {
+        [] => String::new(),
+        [a, b, c, _, ..] => format!(" of {a}, {b}, {c}, ..."),
+        keys => format!(" of {}", keys.join(", ")),
+    }
 }
 
 fn out_of_range(number: f64, shape: &Shape) -> Option<String> {
