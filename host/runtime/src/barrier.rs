@@ -95,6 +95,4 @@ pub struct TaskPart {
     pub dead_letters: Vec<DeadLetter>,
     /// (step id, counts since the last barrier).
     pub counts: Vec<(Arc<str>, StepCounts)>,
-    /// The source partition ended: nothing will follow.
-    pub ended: bool,
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 
-use weir_operators::exchange::KeyedBatch;
+use weir_operators::KeyedBatch;
 use weir_stream::time::InputTime;
 
 use crate::barrier::Barrier;
@@ -65,10 +65,6 @@ impl Channel {
 
     pub fn has_room(&self) -> bool {
         self.bytes.load(Ordering::Acquire) < self.capacity_bytes
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
     }
 
     pub fn send(&self, message: Message) {

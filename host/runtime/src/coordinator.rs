@@ -26,7 +26,7 @@ use crate::status::{PipelineState, StatusBoard};
 
 pub use gathering::DeadLetterSink;
 pub use recovery::{RecoveredSink, Recovery};
-pub use swapping::{SwapRequest, SwapResult};
+pub use swapping::{SwapRequest, SwapResult, Watch};
 
 /// How often time and progress are looked at.
 const TICK: Duration = Duration::from_millis(5);
@@ -128,7 +128,7 @@ impl Coordinator {
     }
 
     /// Runs until the incarnation ends. On return nothing more is handed to log or sinks.
-    pub fn run(mut self) -> (Outcome, EpochMeta) {
+    pub fn run(mut self) -> Outcome {
         let ticker = tick(TICK);
         while self.outcome.is_none() {
             select! {
@@ -145,7 +145,7 @@ impl Coordinator {
         }
         self.wiring.shared.abandon();
         self.swaps.abandon();
-        (self.outcome.take().unwrap_or(Outcome::Aborted), self.meta)
+        self.outcome.take().unwrap_or(Outcome::Aborted)
     }
 
     fn input(&mut self, input: Input) {

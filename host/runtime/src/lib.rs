@@ -1,1 +1,44 @@
-//! weir-runtime
+//! Runs pipelines: joins sources, codecs, steps, plugins, state and sinks, and owns the order in which a record passes
+//! them.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`plan`] | manifest to plan: columns, expressions, plugins, faults with their place |
+//! | [`pipeline`] | incarnation after incarnation, until finished, stopped or failed |
+//! | `incarnation` | one life: open the state, build tasks, run, take down |
+//! | `task` | the road of one record: read, decode, steps, window, encode |
+//! | `worker`, `channel`, `shared` | threads, queues, and what tasks look at between batches |
+//! | `coordinator` | the only place that commits; feeds the pure protocol of `weir-checkpoint` |
+//! | `log_writer`, `sink_runner` | the threads behind `durable` and `expose` |
+//! | [`gate`], [`control`], [`admin`] | swapping plugins, steering, watching |
+//!
+//! No other crate knows the order; this one knows no Kafka, no Wasm and no SQL but through the traits of `weir-stream`
+//! and the one module that binds them.
+
+pub mod admin;
+mod barrier;
+mod bind;
+mod channel;
+pub mod control;
+mod coordinator;
+pub mod gate;
+mod incarnation;
+mod log_writer;
+mod meta;
+mod metrics;
+mod outbox;
+pub mod pipeline;
+pub mod plan;
+mod shared;
+mod sink_runner;
+pub mod status;
+mod task;
+mod worker;
+
+pub use barrier::StepCounts;
+pub use bind::{connection as kafka_connection, generator as generator_config};
+pub use control::{Control, SwapError, SwapReport};
+pub use incarnation::{Setup, StartError};
+pub use pipeline::{End, Pipeline, RunError};
+pub use plan::{Plan, plan};
+pub use status::{PipelineState, Status};

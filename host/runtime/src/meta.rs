@@ -25,8 +25,14 @@ pub struct EpochMeta {
     pub sinks: BTreeMap<String, StoredSink>,
     /// Sums since the pipeline was created, by step.
     pub counts: BTreeMap<String, StepCounts>,
-    /// Number of each keyed step in the state.
-    pub steps: BTreeMap<String, u16>,
+    /// Number of each keyed step in the state, and what its stored entries depend on.
+    pub steps: BTreeMap<String, StoredStep>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredStep {
+    pub number: u16,
+    pub layout: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,9 +140,14 @@ impl EpochMeta {
     }
 
     /// The number of keyed step `id` in state deltas.
-    pub fn step_number(&mut self, id: &str) -> u16 {
-        let free = self.steps.values().map(|number| number + 1).max().unwrap_or(0);
-        *self.steps.entry(id.to_owned()).or_insert(free)
+    ///
+    /// # Errors
+    /// The layout that the stored state has, when it is another one.
+    pub fn step_number(&mut self, id: &str, layout: &str) -> Result<u16, String> {
+        let free = self.steps.values().map(|step| step.number + 1).max().unwrap_or(0);
+        let stored = self.steps.entry(id.to_owned());
+        let stored = stored.or_insert_with(|| StoredStep { number: free, layout: layout.to_owned() });
+        if stored.layout == layout { Ok(stored.number) } else { Err(stored.layout.clone()) }
     }
 }
 

@@ -2,11 +2,10 @@
 //!
 //! The thread keeps no truth: after any loss it asks the target, and the protocol decides what is sent again.
 
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use weir_stream::{ExposeOutcome, Sink, SinkEpoch, SinkError, SinkPosition, SinkReject};
 
 /// How often a gathering sink is asked whether its time has come.
@@ -51,13 +50,6 @@ pub fn spawn(
 ) -> std::io::Result<JoinHandle<()>> {
     let runner = Runner { sink, report, back_off: FIRST_BACK_OFF, lost_at: None };
     std::thread::Builder::new().name(format!("sink-{name}")).spawn(move || runner.run(&commands))
-}
-
-/// The sender's half and the thread of one running sink.
-pub struct SinkHandle {
-    pub name: Arc<str>,
-    pub commands: Sender<SinkCommand>,
-    pub thread: JoinHandle<()>,
 }
 
 struct Runner<R> {

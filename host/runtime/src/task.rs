@@ -12,7 +12,7 @@ pub mod source;
 
 pub use chain::{Chain, Node, Step, Target};
 pub use event_time::{EventTimeAssigner, EventTimeSpec};
-pub use keyed::KeyedTask;
+pub use keyed::{KeyedTask, KeyedTaskParts, LateRows};
 pub use output::{Exchange, SinkBuffer, TaskOutput};
 pub use plugin::PluginStep;
 pub use source::SourceTask;

@@ -151,6 +151,8 @@ pub struct GenerateConnector {
     pub duplicates: Option<Share>,
     /// How many events are broken on purpose. Default 0%.
     pub malformed: Option<Share>,
+    /// How many events are well-formed and break the preset's own rules. Absent: the preset's own share.
+    pub dirty: Option<Share>,
     /// Event time of the first event, RFC 3339. Absent: the preset's own.
     pub start: Option<Spanned<Instant>>,
 }

@@ -60,7 +60,24 @@ impl Chain {
     /// # Errors
     /// A [`TaskFault`]: the open epoch of this task is worthless.
     pub fn run(&mut self, batch: Batch, out: &mut TaskOutput, shared: &Shared) -> Result<(), TaskFault> {
-        send(&self.entry, batch, &mut self.queue, out)?;
+        let entry = std::mem::take(&mut self.entry);
+        let result = self.run_from(&entry, batch, out, shared);
+        self.entry = entry;
+        result
+    }
+
+    /// As [`Chain::run`] from other targets.
+    ///
+    /// # Errors
+    /// As [`Chain::run`].
+    pub fn run_from(
+        &mut self,
+        targets: &[Target],
+        batch: Batch,
+        out: &mut TaskOutput,
+        shared: &Shared,
+    ) -> Result<(), TaskFault> {
+        send(targets, batch, &mut self.queue, out)?;
         while let Some((number, batch)) = self.queue.pop_front() {
             self.run_node(number, batch, out, shared)?;
         }

@@ -6,7 +6,7 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    Date32Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType,
 };
 use arrow_array::{Array, RecordBatch};
@@ -23,6 +23,8 @@ const LAST_TIME_US: i64 = 253_402_300_799_999_999;
 pub struct EventTimeSpec {
     /// Index of the column; `None`: the record's timestamp.
     pub column: Option<usize>,
+    /// No step works in time: a row without one gets the wall clock's, and none is refused.
+    pub optional: bool,
     pub disorder_us: i64,
     pub max_future_us: i64,
     pub max_jump_us: i64,
@@ -106,6 +108,9 @@ impl EventTimeAssigner {
 
     fn judge(&self, time: Option<i64>, record_time: i64, wall_us: i64) -> Result<i64, (&'static str, String)> {
         let time = time.filter(|time| *time != NO_TIMESTAMP);
+        if self.spec.optional {
+            return Ok(time.unwrap_or(wall_us));
+        }
         let time = time.ok_or_else(|| ("event-time-missing", "the row has no event time".to_owned()))?;
         if !(0..=LAST_TIME_US).contains(&time) {
             let reason = format!("event time {time} us is outside 1970-01-01 to 9999-12-31");
@@ -129,7 +134,7 @@ impl EventTimeAssigner {
 /// A time column in microseconds; `None` where it is null or does not fit.
 ///
 /// # Panics
-/// For columns that are neither timestamps, dates nor `int64` microseconds; the planner lets no other through.
+/// For columns that are neither timestamps nor dates; the planner lets no other through.
 fn to_micros(column: &dyn Array) -> Vec<Option<i64>> {
     let scaled = |values: &[i64], multiply: i64, divide: i64| -> Vec<Option<i64>> {
         let micros = |value: i64| value.checked_mul(multiply).map(|value| value.div_euclid(divide));
@@ -153,7 +158,6 @@ fn to_micros(column: &dyn Array) -> Vec<Option<i64>> {
             let days: Vec<i64> = column.as_primitive::<Date32Type>().values().iter().map(|day| i64::from(*day)).collect();
             scaled(&days, 86_400_000_000, 1)
         }
-        DataType::Int64 => scaled(column.as_primitive::<Int64Type>().values(), 1, 1),
         other => unreachable!("the planner lets no {other} be an event time"),
     }
 }
@@ -172,6 +176,7 @@ mod tests {
     fn assign(times_ms: Vec<Option<i64>>, record_times_us: Vec<i64>, wall_us: i64) -> (Assigned, EventTimeAssigner) {
         let spec = EventTimeSpec {
             column: Some(0),
+            optional: false,
             disorder_us: 2 * SECOND,
             max_future_us: 60 * SECOND,
             max_jump_us: 3600 * SECOND,

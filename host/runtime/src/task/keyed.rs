@@ -1,14 +1,16 @@
 //! Owns a range of key groups of one keyed step: aligns barriers and watermarks of all its inputs, feeds the window,
 //! runs what fires through the steps behind it.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use weir_operators::{KeyedBatch, Outputs, StepFault, WindowAggregate};
 use weir_state::DeltaBuilder;
-use weir_stream::Batch;
-use weir_stream::time::{CombinedWatermark, END_OF_TIME, InputTime};
+use weir_state::table::DeltaWriter;
+use weir_stream::time::{CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
 
-use super::chain::Chain;
+use super::chain::{Chain, Target};
 use super::output::TaskOutput;
 use crate::barrier::{Barrier, StepCounts, TaskPart};
 use crate::channel::{Channel, Message};
@@ -28,12 +30,26 @@ pub struct KeyedTask {
     /// Inputs that have passed the barrier being aligned.
     aligned: Vec<bool>,
     time: CombinedWatermark,
+    late: LateRows,
+    /// What a later run starts from: the watermark, or the end of the last window that fired when the input ended. So
+    /// a run behind a bounded one may go on, but not into windows that have fired.
+    reached_us: i64,
+    key_groups: Range<u16>,
     aggregate: WindowAggregate,
     chain: Chain,
     out: TaskOutput,
     outputs: Outputs,
     meter: Arc<StepMeter>,
     counts: StepCounts,
+}
+
+/// What becomes of rows that came too late for their window. They are always counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LateRows {
+    DeadLetters,
+    CountOnly,
+    /// Steps or sinks read the step's `late` output.
+    Read(Vec<Target>),
 }
 
 /// What a keyed task is made of.
@@ -45,6 +61,8 @@ pub struct KeyedTaskParts {
     pub inputs: Vec<Arc<Channel>>,
     /// Combined watermark of an earlier run.
     pub watermark_us: i64,
+    pub late: LateRows,
+    pub key_groups: Range<u16>,
     pub aggregate: WindowAggregate,
     pub chain: Chain,
     pub out: TaskOutput,
@@ -53,7 +71,19 @@ pub struct KeyedTaskParts {
 
 impl KeyedTask {
     pub fn new(parts: KeyedTaskParts) -> Self {
-        let KeyedTaskParts { number, step, step_number, inputs, watermark_us, aggregate, chain, out, meter } = parts;
+        let KeyedTaskParts {
+            number,
+            step,
+            step_number,
+            inputs,
+            watermark_us,
+            late,
+            key_groups,
+            aggregate,
+            chain,
+            out,
+            meter,
+        } = parts;
         let mut time = CombinedWatermark::new(inputs.len());
         time.restore(watermark_us);
         Self {
@@ -63,6 +93,9 @@ impl KeyedTask {
             aligned: vec![false; inputs.len()],
             inputs,
             time,
+            late,
+            reached_us: watermark_us,
+            key_groups,
             aggregate,
             chain,
             out,
@@ -80,40 +113,42 @@ impl KeyedTask {
     }
 
     fn rows(&mut self, rows: KeyedBatch, shared: &Shared) -> Result<(), TaskFault> {
-        let rows_in = rows.rows() as u64;
-        self.aggregate.process(rows, &mut self.outputs).map_err(|fault| self.internal(&fault))?;
+        let rows_in = rows.batch.rows() as u64;
+        self.aggregate.process(&rows, &mut self.outputs).map_err(|fault| self.internal(&fault))?;
         let late = std::mem::take(&mut self.outputs.late);
         let mut counts = StepCounts { rows_in, rejected: self.outputs.rejects.len() as u64, ..StepCounts::default() };
         self.out.reject(&self.step, None, std::mem::take(&mut self.outputs.rejects));
         for batch in late {
             counts.late += batch.rows() as u64;
-            self.out.late(&self.step, &batch);
+            match &self.late {
+                LateRows::DeadLetters => self.out.late(&self.step, &batch),
+                LateRows::CountOnly => {}
+                LateRows::Read(targets) => self.chain.run_from(targets, batch, &mut self.out, shared)?,
+            }
         }
-        self.emit(&mut counts, shared)?;
         self.count(counts);
         Ok(())
     }
 
     fn time(&mut self, input: usize, time: InputTime, shared: &Shared) -> Result<(), TaskFault> {
         let Some(watermark_us) = self.time.update(input, time) else { return Ok(()) };
-        self.aggregate.advance(watermark_us, &mut self.outputs).map_err(|fault| self.internal(&fault))?;
+        let fired = self.aggregate.advance(watermark_us).map_err(|fault| self.internal(&fault))?;
         let mut counts = StepCounts::default();
-        self.emit(&mut counts, shared)?;
+        if watermark_us != END_OF_TIME {
+            self.reached_us = watermark_us;
+        }
+        for batch in fired {
+            counts.rows_out += batch.rows() as u64;
+            // A result's time is the last microsecond of its window.
+            let window_end_us = batch.event_times_us.last().map_or(NO_WATERMARK, |last| last + 1);
+            self.reached_us = self.reached_us.max(window_end_us);
+            self.chain.run(batch, &mut self.out, shared)?;
+        }
         if counts.rows_out > 0 {
             shared.progressed(counts.rows_out, 0);
         }
         self.count(counts);
         self.out.send_time(InputTime { watermark_us, idle: false });
-        Ok(())
-    }
-
-    /// Sends what the window gave on its way.
-    fn emit(&mut self, counts: &mut StepCounts, shared: &Shared) -> Result<(), TaskFault> {
-        let batches: Vec<(usize, Batch)> = std::mem::take(&mut self.outputs.batches);
-        for (_, batch) in batches {
-            counts.rows_out += batch.rows() as u64;
-            self.chain.run(batch, &mut self.out, shared)?;
-        }
         Ok(())
     }
 
@@ -138,17 +173,17 @@ impl KeyedTask {
         let mut counts = self.chain.pass(barrier)?;
         counts.push((Arc::clone(&self.step), std::mem::take(&mut self.counts)));
         let step = self.step_number;
-        let deltas = self.aggregate.seal(|key_group| DeltaBuilder::new(step, key_group));
-        let snapshot = barrier.snapshot.filter(|key_group| self.aggregate.key_groups().contains(key_group));
-        let snapshot = snapshot.map(|key_group| {
+        let mut deltas = Deltas { step, builders: BTreeMap::new() };
+        self.aggregate.seal(&mut deltas);
+        let snapshot = barrier.snapshot.filter(|key_group| self.key_groups.contains(key_group)).map(|key_group| {
             let mut builder = DeltaBuilder::new(step, key_group);
-            self.aggregate.snapshot(key_group, &mut builder);
+            self.aggregate.for_each(key_group, |key, value| builder.put(key, value));
             builder.finish()
         });
         let part = TaskPart {
             task: self.number,
-            stage_watermark: Some((Arc::clone(&self.step), self.stored_watermark_us())),
-            deltas: deltas.into_iter().map(DeltaBuilder::finish).filter(|delta| !delta.is_empty()).collect(),
+            stage_watermark: Some((Arc::clone(&self.step), self.reached_us)),
+            deltas: deltas.builders.into_values().map(DeltaBuilder::finish).collect(),
             snapshot: snapshot.into_iter().collect(),
             outputs,
             dead_letters,
@@ -158,14 +193,6 @@ impl KeyedTask {
         self.out.send_barrier(barrier);
         shared.tell(TaskEvent::Passed { barrier: barrier.id, part: Box::new(part) });
         Ok(())
-    }
-
-    /// After a bounded run's end a later run may go on, but not into windows that have fired.
-    fn stored_watermark_us(&self) -> i64 {
-        match self.time.watermark_us() {
-            END_OF_TIME => self.aggregate.fired_through_us(),
-            watermark_us => watermark_us,
-        }
     }
 
     fn internal(&self, fault: &StepFault) -> TaskFault {
@@ -193,5 +220,27 @@ impl Task for KeyedTask {
             }
         }
         Ok(Activity::Busy)
+    }
+}
+
+/// The changes of one epoch, by key group.
+struct Deltas {
+    step: u16,
+    builders: BTreeMap<u16, DeltaBuilder>,
+}
+
+impl Deltas {
+    fn builder(&mut self, key_group: u16) -> &mut DeltaBuilder {
+        self.builders.entry(key_group).or_insert_with(|| DeltaBuilder::new(self.step, key_group))
+    }
+}
+
+impl DeltaWriter for Deltas {
+    fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]) {
+        self.builder(key_group).put(key, value);
+    }
+
+    fn delete(&mut self, key_group: u16, key: &[u8]) {
+        self.builder(key_group).delete(key);
     }
 }

@@ -10,7 +10,7 @@ use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use weir_codecs::{Encoder, RowJson};
 use weir_operators::operator::{RejectedRow, RowOrigin};
-use weir_operators::{KeyEncoder, KeyedBatch, split};
+use weir_operators::{KeyEncoder, Outputs, split};
 use weir_stream::record::NO_TIMESTAMP;
 use weir_stream::time::InputTime;
 use weir_stream::{Batch, Changes, DeadLetter, PayloadBlock, PayloadBuilder, Reject, RowBlock, SinkData, SourceRecords};
@@ -115,6 +115,8 @@ pub struct Exchange {
     pub key_groups: u16,
     /// One per task of the stage.
     pub channels: Vec<Arc<Channel>>,
+    /// Scratch space for rows whose key cannot be evaluated.
+    pub outputs: Outputs,
 }
 
 impl Exchange {
@@ -152,7 +154,8 @@ impl TaskOutput {
         let exchange = &mut self.exchanges[number];
         let stage = Arc::clone(&exchange.stage);
         let internal = |message: String| TaskFault::Internal { step: Arc::clone(&stage), message };
-        let (keyed, rejects) = exchange.keys.key(batch).map_err(|error| internal(error.to_string()))?;
+        let keyed = exchange.keys.encode(batch, &mut exchange.outputs).map_err(|error| internal(error.to_string()))?;
+        let rejects = std::mem::take(&mut exchange.outputs.rejects);
         let parts = split(keyed, exchange.key_groups, exchange.channels.len());
         let parts = parts.map_err(|error| internal(error.to_string()))?;
         for (channel, part) in exchange.channels.iter().zip(parts) {
@@ -235,7 +238,8 @@ impl TaskOutput {
 
     fn letter_of_row(&self, batch: &Batch, row: usize) -> DeadLetter {
         // The row's own schema is among those that RowJson takes: it came through a decoder.
-        let payload = RowJson::new(&batch.schema()).and_then(|json| json.row(&batch.columns, row));
+        let json = RowJson::new(&batch.schema()).ok();
+        let payload = json.and_then(|json| json.row(&batch.columns, row).ok());
         DeadLetter { offset: -1, payload: payload.unwrap_or_default(), ..self.blank_letter() }
     }
 

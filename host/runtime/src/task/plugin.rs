@@ -38,6 +38,8 @@ pub struct PluginSite {
     pub step: Arc<str>,
     pub input: SchemaRef,
     pub sample: Arc<Sample>,
+    /// What the steps behind expect, per named output: every version must give just this.
+    pub outputs: Vec<SchemaRef>,
     /// Name of a column that says which digest made the row, if the manifest asks for one.
     pub digest_column: Option<String>,
 }
@@ -74,10 +76,13 @@ impl PluginStep {
         self.site.sample.keep(&batch);
         let made = out.batches.len();
         self.transform.process(batch, out).map_err(|fault| self.fault(fault))?;
-        if let Some(column) = &self.site.digest_column {
-            for (_, batch) in &mut out.batches[made..] {
-                *batch = stamp(batch, column, self.factory.digest()).map_err(|fault| self.fault(fault.into()))?;
-            }
+        for (output, batch) in &mut out.batches[made..] {
+            let conformed = conform(batch, &self.site.outputs[*output]);
+            let stamped = conformed.and_then(|batch| match &self.site.digest_column {
+                Some(column) => stamp(batch, column, self.factory.digest()),
+                None => Ok(batch),
+            });
+            *batch = stamped.map_err(|fault| self.fault(fault.into()))?;
         }
         self.last_row_at = Some(Instant::now());
         Ok(())
@@ -133,9 +138,23 @@ pub fn with_digest_column(schema: &SchemaRef, column: &str) -> SchemaRef {
     Arc::new(Schema::new(fields.chain([Arc::new(Field::new(column, DataType::Utf8, false))]).collect::<Vec<_>>()))
 }
 
-fn stamp(batch: &Batch, column: &str, digest: &str) -> Result<Batch, arrow_schema::ArrowError> {
+/// The batch with its columns in the order that the steps behind were built for. The gate saw that all are there.
+fn conform(batch: &Batch, expected: &SchemaRef) -> Result<Batch, arrow_schema::ArrowError> {
+    if *batch.columns.schema_ref() == *expected {
+        return Ok(batch.clone());
+    }
+    let column = |field: &Arc<Field>| {
+        batch.columns.column_by_name(field.name()).cloned().ok_or_else(|| {
+            arrow_schema::ArrowError::SchemaError(format!("no column `{}` behind the plugin", field.name()))
+        })
+    };
+    let columns = expected.fields().iter().map(column).collect::<Result<_, _>>()?;
+    batch.clone().with_columns(Arc::clone(expected), columns)
+}
+
+fn stamp(batch: Batch, column: &str, digest: &str) -> Result<Batch, arrow_schema::ArrowError> {
     let schema = with_digest_column(&batch.schema(), column);
     let stamps: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(digest, batch.rows())));
     let columns = batch.columns.columns().iter().cloned().chain([stamps]).collect();
-    batch.clone().with_columns(schema, columns)
+    batch.with_columns(schema, columns)
 }

@@ -243,7 +243,6 @@ impl SourceTask {
             outputs,
             dead_letters,
             counts,
-            ended: self.state.ended,
             ..TaskPart::default()
         };
         self.out.send_barrier(barrier);

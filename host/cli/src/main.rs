@@ -1,0 +1,60 @@
+//! The `weir` command. Data goes to stdout, everything else to stderr; `-o json` is for machines.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage (from clap), 69 a service or the pipeline is not there, 70 a fault of
+//! Weir, 78 the manifest is at fault, 130 interrupted twice.
+
+mod load;
+mod output;
+#[path = "plugin/mod.rs"]
+mod plugin;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Stream processing whose logic is swapped while the water runs.
+#[derive(Parser)]
+#[command(name = "weir", version, arg_required_else_help = true, infer_subcommands = false)]
+struct Cli {
+    /// How results are written: for people, or for machines.
+    #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t)]
+    output: output::Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a pipeline in the foreground.
+    #[command(after_help = run::EXAMPLES)]
+    Run(run::RunArgs),
+    /// Find everything that is wrong with a manifest; starts and connects to nothing.
+    #[command(after_help = "Examples:\n  weir validate pipelines/ecommerce/pipeline.yaml --profile embedded")]
+    Validate(load::ManifestArgs),
+    /// Print the JSON Schema of manifests, for editors.
+    #[command(after_help = "Examples:\n  weir schema > pipeline.schema.json")]
+    Schema,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args, cli.output),
+        Command::Validate(args) => load::validate(&args, cli.output),
+        Command::Schema => output::print_json(&weir_manifest::schema_json()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(cli.output),
+    }
+}
+
+/// The state folder of a pipeline when none is named.
+fn default_state_dir(pipeline: &str) -> PathBuf {
+    PathBuf::from(".weir").join(pipeline)
+}

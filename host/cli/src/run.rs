@@ -1,0 +1,119 @@
+//! `weir run`: one pipeline in the foreground, with signals and a progress display.
+
+mod progress;
+mod signals;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use weir_runtime::{End, Pipeline, RunError, Setup, StartError};
+
+use crate::load::{self, ManifestArgs};
+use crate::output::{self, FAILED, Failure, Format, UNAVAILABLE};
+
+pub const EXAMPLES: &str = "Examples:
+  weir run pipelines/ecommerce/pipeline.yaml --profile embedded
+  KAFKA_BROKERS=localhost:9092 weir run pipelines/ecommerce/pipeline.yaml --profile kafka
+  weir run pipeline.yaml --until-end -o json";
+
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub manifest: ManifestArgs,
+    /// Where state lives [default: .weir/<pipeline>].
+    #[arg(long)]
+    pub state: Option<PathBuf>,
+    /// Address of the admin API; loopback only.
+    #[arg(long, default_value = "127.0.0.1:7420")]
+    pub admin: SocketAddr,
+    /// Threads that run tasks [default: one for each core].
+    #[arg(long)]
+    pub workers: Option<usize>,
+    /// Stop when every source has been read to the end that it had at the start.
+    #[arg(long)]
+    pub until_end: bool,
+    /// How long a swapped-in plugin version is watched, in seconds.
+    #[arg(long, default_value_t = 30)]
+    pub watch_s: u64,
+    /// No progress display.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+pub fn run(args: &RunArgs, format: Format) -> Result<(), Failure> {
+    start_log();
+    let engine = load::engine()?;
+    let mut plan = load::plan(&args.manifest, &engine)?;
+    plan.until_end |= args.until_end;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let setup = Setup {
+        state_dir: args.state.clone().unwrap_or_else(|| crate::default_state_dir(&plan.pipeline)),
+        workers: args.workers.unwrap_or(cores).max(1),
+        watch: Duration::from_secs(args.watch_s),
+    };
+    let head = format!(
+        "{} · profile {} · state {}",
+        plan.pipeline,
+        plan.manifest.profile().unwrap_or("none"),
+        setup.state_dir.display()
+    );
+    let pipeline = Pipeline::new(plan, setup, engine);
+    let control = Arc::clone(pipeline.control());
+    let admin = weir_runtime::admin::spawn(args.admin, Arc::clone(&control))
+        .map_err(|error| Failure::new(UNAVAILABLE, error.to_string()))?;
+    signals::handle(Arc::clone(&control)).map_err(|error| Failure::new(output::INTERNAL, error.to_string()))?;
+    eprintln!("{head} · admin http://{admin}");
+    let progress = (!args.quiet).then(|| progress::start(Arc::clone(&control)));
+    let result = pipeline.run();
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    let status = control.status().status();
+    match result {
+        Ok(end) => {
+            let owed = match &end {
+                End::Stopped { owed } => owed.clone(),
+                _ => Vec::new(),
+            };
+            match format {
+                Format::Json => output::print_json(&json!({ "end": end_name(&end), "owed": owed, "status": status }))?,
+                Format::Text => eprintln!("{} at epoch {}", end_name(&end), status.durable_epoch),
+            }
+            for (sink, epochs) in owed {
+                eprintln!("  sink {sink} is still owed {epochs} epochs; they are sent at the next start");
+            }
+            Ok(())
+        }
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+fn end_name(end: &End) -> &'static str {
+    match end {
+        End::Finished => "finished",
+        End::Stopped { .. } => "stopped",
+        End::Aborted => "aborted",
+    }
+}
+
+fn failure(error: &RunError) -> Failure {
+    let code = match error {
+        RunError::Start(StartError::Source { .. } | StartError::Sink { .. }) => UNAVAILABLE,
+        _ => FAILED,
+    };
+    let failure = Failure::new(code, error.to_string());
+    match error.next() {
+        Some(next) => failure.next(next),
+        None => failure,
+    }
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,weir_runtime=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

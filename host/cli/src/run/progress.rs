@@ -1,0 +1,155 @@
+//! What a running pipeline shows: on a terminal a block that is redrawn, elsewhere one plain line every few seconds.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use weir_runtime::{Control, PipelineState, Status};
+
+const REDRAW: Duration = Duration::from_millis(500);
+const PLAIN: Duration = Duration::from_secs(5);
+
+/// The running display.
+pub struct Progress {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+pub fn start(control: Arc<Control>) -> Progress {
+    let (stop, stopped) = channel();
+    let thread = std::thread::spawn(move || {
+        let terminal = std::io::stderr().is_terminal();
+        let every = if terminal { REDRAW } else { PLAIN };
+        let (mut before, mut drawn) = (None, 0);
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(every) {
+            let status = control.status().status();
+            let now = Instant::now();
+            let text = if terminal { block(&status, before.as_ref(), now) } else { line(&status, before.as_ref(), now) };
+            draw(&text, terminal, &mut drawn);
+            before = Some((status, now));
+        }
+        let status = control.status().status();
+        let now = Instant::now();
+        let text = if terminal { block(&status, before.as_ref(), now) } else { line(&status, before.as_ref(), now) };
+        draw(&text, terminal, &mut drawn);
+    });
+    Progress { stop, thread }
+}
+
+impl Progress {
+    /// Shows the end and clears up.
+    pub fn finish(self) {
+        drop(self.stop);
+        // A display that panicked must not hide how the pipeline ended.
+        let _ = self.thread.join();
+    }
+}
+
+fn draw(text: &str, terminal: bool, drawn: &mut usize) {
+    let mut out = std::io::stderr().lock();
+    let up = if terminal && *drawn > 0 { format!("\x1b[{drawn}A\x1b[J") } else { String::new() };
+    *drawn = text.lines().count();
+    // A closed stderr is no reason to stop.
+    let _ = write!(out, "{up}{text}");
+    let _ = out.flush();
+}
+
+type Before = (Status, Instant);
+
+fn rate(now: u64, before: Option<u64>, seconds: f64) -> u64 {
+    before.map_or(0, |before| (now.saturating_sub(before) as f64 / seconds.max(0.001)) as u64)
+}
+
+/// One fact a line, as on the screen of the README.
+fn block(status: &Status, before: Option<&Before>, now: Instant) -> String {
+    let seconds = before.map_or(1.0, |(_, at)| (now - *at).as_secs_f64());
+    let mut text = String::new();
+    for (step, counts) in ordered(status) {
+        let counts_before = before.and_then(|(status, _)| status.steps.get(step));
+        let per_second = rate(counts.rows_in, counts_before.map(|counts| counts.rows_in), seconds);
+        let mut tail = String::new();
+        if let Some(partitions) = status.sources.get(step) {
+            let watermark = partitions.iter().filter(|one| !one.idle).filter_map(|one| one.watermark_us).min();
+            let _ = write!(tail, "  watermark {}", watermark.map_or("-".into(), time_of_day));
+        }
+        if let Some(plugin) = status.plugins.get(step) {
+            let watched = if plugin.watched { ", watched" } else { "" };
+            let _ = write!(tail, "  {} {}{watched}", plugin.name, plugin.version);
+        }
+        if counts.rejected > 0 {
+            let _ = write!(tail, "  {} rejected", grouped(counts.rejected));
+        }
+        if counts.late > 0 {
+            let _ = write!(tail, "  {} late", grouped(counts.late));
+        }
+        let _ = writeln!(
+            text,
+            "  {step:<18} {:>11}/s {:>13} in {:>13} out{tail}",
+            grouped(per_second),
+            grouped(counts.rows_in),
+            grouped(counts.rows_out)
+        );
+    }
+    let ago = status.durable_ago_ms.map_or(String::new(), |ago| format!(" {:.1} s ago", ago as f64 / 1000.0));
+    let sinks: Vec<String> =
+        status.sinks.iter().map(|(sink, one)| format!("{sink} {}", grouped(one.exposed_epoch))).collect();
+    let _ = writeln!(text, "  epoch {} durable{ago} · exposed: {}", grouped(status.durable_epoch), sinks.join(", "));
+    for (sink, one) in &status.sinks {
+        if let Some(trouble) = &one.trouble {
+            let _ = writeln!(text, "  {sink} waits: {trouble}");
+        }
+    }
+    if let Some(reason) = status.reason.as_ref().filter(|_| status.state != PipelineState::Running) {
+        let _ = writeln!(text, "  {reason}");
+    }
+    text
+}
+
+fn line(status: &Status, before: Option<&Before>, now: Instant) -> String {
+    let seconds = before.map_or(1.0, |(_, at)| (now - *at).as_secs_f64());
+    let read = |status: &Status| -> u64 {
+        status.sources.keys().filter_map(|source| status.steps.get(source)).map(|counts| counts.rows_in).sum()
+    };
+    let rejected: u64 = status.steps.values().map(|counts| counts.rejected).sum();
+    let watermark = status.sources.values().flatten().filter(|one| !one.idle).filter_map(|one| one.watermark_us).min();
+    format!(
+        "{} events/s · {} read · {} rejected · watermark {} · epoch {}\n",
+        grouped(rate(read(status), before.map(|(status, _)| read(status)), seconds)),
+        grouped(read(status)),
+        grouped(rejected),
+        watermark.map_or("-".into(), time_of_day),
+        grouped(status.durable_epoch)
+    )
+}
+
+/// Sources first, then steps by name.
+fn ordered(status: &Status) -> Vec<(&String, &weir_runtime::StepCounts)> {
+    let (sources, steps): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        status.steps.iter().partition(|(step, _)| status.sources.contains_key(*step));
+    sources.into_iter().chain(steps).collect()
+}
+
+fn time_of_day(us: i64) -> String {
+    if us == i64::MAX {
+        return "end".into();
+    }
+    let seconds = us.div_euclid(1_000_000).rem_euclid(86_400);
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

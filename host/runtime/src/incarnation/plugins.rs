@@ -1,0 +1,177 @@
+//! Which version of each plugin runs: the epoch log's word wins over the manifest's, and a manifest that means another
+//! one than at the last start is a swap request through the same gate.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use weir_sandbox::{PluginComponent, SandboxEngine};
+use weir_state::PluginFolder;
+use weir_stream::TransformFactory;
+
+use super::{Setup, StartError};
+use crate::control::{Control, GateRoom};
+use crate::coordinator::Watch;
+use crate::meta::{EpochMeta, StoredPlugin};
+use crate::plan::{Plan, PlannedKind, PlannedPlugin};
+use crate::status::{PluginStatus, StatusBoard};
+
+/// Digests that the next incarnation must run, whatever the log says: after a rollback, or a swap while paused.
+pub type Overrides = HashMap<Arc<str>, Arc<str>>;
+
+/// The version that runs in one step.
+pub struct RunningPlugin {
+    pub factory: Arc<dyn TransformFactory>,
+    pub watching: bool,
+    /// The manifest's component, when it is another one and wants in.
+    wanted: Option<Arc<PluginComponent>>,
+}
+
+/// By step id.
+pub type RunningPlugins = BTreeMap<Arc<str>, RunningPlugin>;
+
+/// Chooses and loads the version of every plugin step, and notes it in `meta`.
+pub fn resolve(
+    plan: &Plan,
+    engine: &SandboxEngine,
+    folder: &PluginFolder,
+    overrides: &Overrides,
+    meta: &mut EpochMeta,
+) -> Result<RunningPlugins, StartError> {
+    let mut running = RunningPlugins::new();
+    for step in &plan.steps {
+        let PlannedKind::Plugin(planned) = &step.kind else { continue };
+        let plugin = resolve_one(planned, &step.id, engine, folder, overrides.get(&step.id), meta)?;
+        running.insert(Arc::clone(&step.id), plugin);
+    }
+    Ok(running)
+}
+
+fn resolve_one(
+    planned: &PlannedPlugin,
+    step: &Arc<str>,
+    engine: &SandboxEngine,
+    folder: &PluginFolder,
+    ordered: Option<&Arc<str>>,
+    meta: &mut EpochMeta,
+) -> Result<RunningPlugin, StartError> {
+    let of_manifest = planned.component.digest();
+    folder
+        .put(of_manifest, planned.component.bytes())
+        .map_err(|error| StartError::Plugin(format!("step `{step}`: the component cannot be kept: {error}")))?;
+    let stored = meta.plugins.get(&**step).cloned();
+    let wanted_digest =
+        ordered.map(|digest| digest.to_string()).or_else(|| stored.as_ref().map(|stored| stored.running.clone()));
+    let kept = wanted_digest.filter(|digest| *digest != **of_manifest);
+    let kept = kept.and_then(|digest| load_kept(planned, step, engine, folder, &digest));
+    let (factory, replaced): (Arc<dyn TransformFactory>, bool) = match kept {
+        Some(factory) => (factory, true),
+        None => {
+            let factory = planned.gate.factory(&planned.component);
+            (Arc::new(factory.map_err(|error| StartError::Plugin(error.to_string()))?), false)
+        }
+    };
+    let digest = factory.digest().to_string();
+    let changed = stored.as_ref().is_some_and(|stored| stored.manifest != **of_manifest);
+    let rolled_back = ordered.is_some();
+    let previous = stored.as_ref().filter(|stored| !rolled_back && stored.running == digest);
+    let previous = previous.and_then(|stored| stored.previous.clone());
+    let watching = previous.is_some();
+    let manifest = of_manifest.to_string();
+    meta.plugins.insert(step.to_string(), StoredPlugin { made_by: digest.clone(), running: digest, manifest, previous });
+    let wanted = (replaced && changed && !rolled_back).then(|| Arc::clone(&planned.component));
+    Ok(RunningPlugin { factory, watching, wanted })
+}
+
+/// The version that ran before, if it is still there and fits the plan; a manifest that changed the columns around it
+/// makes it unfit, and then the manifest's own version starts.
+fn load_kept(
+    planned: &PlannedPlugin,
+    step: &str,
+    engine: &SandboxEngine,
+    folder: &PluginFolder,
+    digest: &str,
+) -> Option<Arc<dyn TransformFactory>> {
+    let bytes = match folder.get(digest) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => {
+            tracing::warn!("step `{step}`: {digest} ran before and is not kept any more; the manifest's version starts");
+            return None;
+        }
+        Err(error) => {
+            tracing::warn!("step `{step}`: {digest} ran before but cannot be read: {error}; the manifest's version starts");
+            return None;
+        }
+    };
+    let component = PluginComponent::load(engine, &bytes, &planned.gate.limits);
+    let fits = component.map_err(|error| error.to_string()).and_then(|component| {
+        let factory = planned.gate.fitting_factory(&component).map_err(|error| error.faults().join("; "))?;
+        Ok(Arc::new(factory) as Arc<dyn TransformFactory>)
+    });
+    fits.map_err(|why| {
+        tracing::warn!("step `{step}`: {digest} ran before and does not fit this manifest: {why}; its own version starts");
+    })
+    .ok()
+}
+
+/// The watches that go on from an earlier life.
+pub fn watches(meta: &EpochMeta, watch: Duration) -> Vec<Watch> {
+    let watched = meta.plugins.iter().filter_map(|(step, plugin)| Some((step, plugin.previous.as_ref()?)));
+    let until = Instant::now() + watch;
+    watched.map(|(step, previous)| Watch { step: step.as_str().into(), previous: previous.as_str().into(), until }).collect()
+}
+
+/// Lets swaps in, and shows which versions run.
+pub fn open_gate(
+    plan: &Plan,
+    setup: &Setup,
+    engine: &SandboxEngine,
+    running: &RunningPlugins,
+    folder: PluginFolder,
+    instances: &BTreeMap<String, usize>,
+    control: &Arc<Control>,
+) {
+    let mut sites = BTreeMap::new();
+    for step in &plan.steps {
+        if let PlannedKind::Plugin(planned) = &step.kind {
+            sites.insert(step.id.to_string(), Arc::clone(&planned.gate));
+            show(control.status(), &step.id, planned, &running[&step.id]);
+        }
+    }
+    control.open_gate(Arc::new(GateRoom {
+        engine: engine.clone(),
+        sites,
+        instances: instances.clone(),
+        plugins: folder,
+        watch: setup.watch,
+    }));
+}
+
+fn show(status: &StatusBoard, step: &str, planned: &PlannedPlugin, running: &RunningPlugin) {
+    let contract = running.factory.contract();
+    status.set_plugin(
+        step,
+        PluginStatus {
+            name: contract.name.clone(),
+            version: contract.version.clone(),
+            running: running.factory.digest().to_string(),
+            manifest: planned.component.digest().to_string(),
+            watched: running.watching,
+        },
+    );
+}
+
+/// Asks for the swaps that a changed manifest means, beside the data path.
+pub fn request_manifest_swaps(running: &RunningPlugins, control: &Arc<Control>) {
+    for (step, plugin) in running {
+        let Some(wanted) = plugin.wanted.clone() else { continue };
+        let (step, control) = (Arc::clone(step), Arc::clone(control));
+        let swap = move || match control.swap(&step, wanted.bytes()) {
+            Ok(report) => tracing::info!("step `{step}`: the manifest's version {} is in place", report.version),
+            Err(error) => tracing::error!("step `{step}`: the manifest's version was refused: {error}: {:?}", error.faults()),
+        };
+        if let Err(error) = std::thread::Builder::new().name("manifest-swap".into()).spawn(swap) {
+            tracing::error!("no thread for the manifest's swap: {error}");
+        }
+    }
+}

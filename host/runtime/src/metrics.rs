@@ -1,0 +1,121 @@
+//! The metrics page, made from one look at the status board. Names and meanings stand in `docs/metrics.md`.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{MetricType, counter::ConstCounter};
+use prometheus_client::registry::Registry;
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, encoding::EncodeMetric};
+
+use crate::barrier::StepCounts;
+use crate::status::{PipelineState, Status};
+
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+
+/// One status as OpenMetrics text.
+pub fn page(status: &Status) -> String {
+    let mut registry = Registry::with_prefix("weir");
+    registry.register_collector(Box::new(Page(status.clone())));
+    let mut page = String::new();
+    match encode(&mut page, &registry) {
+        Ok(()) => page,
+        // Writing to a string does not fail; the format's own error has nothing to say.
+        Err(_) => String::from("# EOF\n"),
+    }
+}
+
+#[derive(Debug)]
+struct Page(Status);
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let status = &self.0;
+        let running = i64::from(status.state == PipelineState::Running);
+        gauge(&mut encoder, "running", "1 while rows can flow", [(vec![], running)])?;
+        let epoch = status.durable_epoch as i64;
+        gauge(&mut encoder, "durable_epoch", "Last epoch in the epoch log", [(vec![], epoch)])?;
+        let ago = status.durable_ago_ms.unwrap_or(0) as i64;
+        gauge(&mut encoder, "durable_age_milliseconds", "Since the last epoch became durable", [(vec![], ago)])?;
+        gauge(&mut encoder, "state_bytes", "Keyed state in snapshots", [(vec![], status.state_bytes as i64)])?;
+        gauge(&mut encoder, "log_bytes", "Epoch log and outbox", [(vec![], status.log_bytes as i64)])?;
+        counter(&mut encoder, "dead_letters", "Dead letters written", [(vec![], status.dead_letters)])?;
+        counter(&mut encoder, "rollbacks", "Swaps taken back", [(vec![], status.rollbacks)])?;
+        self.steps(&mut encoder)?;
+        self.partitions(&mut encoder)?;
+        self.sinks(&mut encoder)
+    }
+}
+
+impl Page {
+    fn steps(&self, encoder: &mut DescriptorEncoder) -> std::fmt::Result {
+        type Of = fn(&StepCounts) -> u64;
+        let families: [(&str, &str, Of); 4] = [
+            ("rows_in", "Rows that reached a source or step", |counts| counts.rows_in),
+            ("rows_out", "Rows that left it", |counts| counts.rows_out),
+            ("rows_rejected", "Rows that it refused", |counts| counts.rejected),
+            ("rows_late", "Rows that came too late for their window", |counts| counts.late),
+        ];
+        for (name, help, of) in families {
+            let steps = self.0.steps.iter().map(|(step, counts)| (vec![("step", step.clone())], of(counts)));
+            counter(encoder, name, help, steps)?;
+        }
+        let plugins = self.0.plugins.iter().map(|(step, plugin)| {
+            let (name, version) = (plugin.name.clone(), plugin.version.clone());
+            let digest = plugin.running.clone();
+            (vec![("step", step.clone()), ("plugin", name), ("version", version), ("digest", digest)], 1)
+        });
+        gauge(encoder, "plugin_info", "The running version of a plugin step", plugins)
+    }
+
+    fn partitions(&self, encoder: &mut DescriptorEncoder) -> std::fmt::Result {
+        let partitions: Vec<_> =
+            self.0.sources.iter().flat_map(|(source, all)| all.iter().map(move |one| (source, one))).collect();
+        let labels = |source: &str, partition: u32| -> Labels {
+            vec![("source", source.to_owned()), ("partition", partition.to_string())]
+        };
+        let lags = partitions.iter().filter_map(|(source, one)| Some((labels(source, one.partition), one.lag? as i64)));
+        gauge(encoder, "source_lag_records", "Records between position and end", lags)?;
+        let watermarks = partitions
+            .iter()
+            .filter_map(|(source, one)| Some((labels(source, one.partition), one.watermark_us?.div_euclid(1000))));
+        gauge(encoder, "source_watermark_milliseconds", "Watermark, since the Unix epoch", watermarks)?;
+        let idle = partitions.iter().map(|(source, one)| (labels(source, one.partition), i64::from(one.idle)));
+        gauge(encoder, "source_idle", "1 while the partition does not hold time back", idle)
+    }
+
+    fn sinks(&self, encoder: &mut DescriptorEncoder) -> std::fmt::Result {
+        let epochs = self.0.sinks.iter().map(|(name, sink)| (vec![("sink", name.clone())], sink.exposed_epoch as i64));
+        gauge(encoder, "sink_exposed_epoch", "Last epoch visible in the target", epochs)?;
+        let waiting =
+            self.0.sinks.iter().map(|(name, sink)| (vec![("sink", name.clone())], i64::from(sink.trouble.is_some())));
+        gauge(encoder, "sink_waiting", "1 while the target is away", waiting)
+    }
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Labels, i64)>,
+) -> std::fmt::Result {
+    let family = Family::<Labels, Gauge>::default();
+    for (labels, value) in values {
+        family.get_or_create(&labels).set(value);
+    }
+    family.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+fn counter(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Labels, u64)>,
+) -> std::fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in values {
+        ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
