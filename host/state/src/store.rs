@@ -82,6 +82,8 @@ pub struct Store {
     log_buffer: Vec<u8>,
     outbox_buffer: Vec<u8>,
     compressed: Vec<u8>,
+    /// The marker of a clean end is in the folder.
+    has_marker: bool,
     failed: bool,
     /// Last, so that everything else is gone when another process may enter.
     _lock: Box<dyn DiskLock>,
@@ -152,9 +154,20 @@ impl Store {
             let source = io::Error::other("an earlier write failed and could not be undone");
             return Err(WriteError::Io { path: self.folder.dir.clone(), source });
         }
-        let result = write(self);
+        let result = self.remove_marker().and_then(|()| write(self));
         self.failed = result.as_ref().is_err_and(|error| !error.may_retry());
         result
+    }
+
+    /// What follows is not the clean end's any more.
+    fn remove_marker(&mut self) -> Result<(), WriteError> {
+        if self.has_marker {
+            let path = self.folder.dir.join(names::CLOSED);
+            self.folder.disk.remove(&path).map_err(|source| WriteError::Io { path, source })?;
+            self.sync_dir()?;
+            self.has_marker = false;
+        }
+        Ok(())
     }
 
     fn write_epoch(&mut self, record: &EpochRecord) -> Result<(), WriteError> {
@@ -341,6 +354,9 @@ impl Store {
     /// # Errors
     /// As [`Store::append`]; the store is good without the marker.
     pub fn close(mut self) -> Result<(), WriteError> {
+        if self.has_marker {
+            return Ok(());
+        }
         self.guarded(|store| {
             let closed = Closed { last_epoch: store.last_epoch, log_end: store.log.end() };
             closed.write(&*store.folder.disk, &store.folder.dir, store.folder.store_id)

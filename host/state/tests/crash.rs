@@ -66,8 +66,6 @@ impl Run {
             Ok(opened) => opened,
             Err(OpenError::Io { source, .. }) if source.to_string().contains("has stopped") => {
                 self.seen.cut_opens += 1;
-                // The marker may be taken away already.
-                self.closed = false;
                 return Ok(());
             }
             Err(error) => return Err(format!("refused: {error}")),

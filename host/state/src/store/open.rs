@@ -153,7 +153,8 @@ impl Found {
         Ok(Self { listing, log, snapshots, outbox, pending, clean })
     }
 
-    /// Makes the folder hold what counts and nothing else, durably.
+    /// Makes the folder hold what counts and nothing else, durably. The marker of a clean end stays: it is true
+    /// until the first write.
     fn settle(&self, folder: &Folder) -> Result<(), OpenError> {
         let Folder { disk, dir, .. } = folder;
         let sync_dir = || disk.sync_dir(dir).map_err(|error| OpenError::io(dir, error));
@@ -172,9 +173,6 @@ impl Found {
         }
         for &first_epoch in self.listing.outboxes.iter().filter(|first| !self.pending.holds_segment(**first)) {
             remove(names::outbox(first_epoch))?;
-        }
-        if self.listing.closed {
-            remove(names::CLOSED.to_owned())?;
         }
         sync_dir()
     }
@@ -255,6 +253,7 @@ impl Found {
             log_buffer: Vec::new(),
             outbox_buffer: Vec::new(),
             compressed: Vec::new(),
+            has_marker: self.clean,
             failed: false,
             _lock: lock,
         };
@@ -377,12 +376,27 @@ fn read_pending(log: &Log, outbox: &OutboxSegments) -> Result<Pending, OpenError
             let head = scan::read_head(&found.segment, frame)?;
             let head = head.ok_or_else(|| damaged_head(&found.segment.path, frame))?;
             if is_pending(&head.outbox, frame.header.epoch, &last.acked) {
+                check_not_freed(log, frame, outbox)?;
                 let read = scan::read_pending(&found.segment, frame, &head, outbox)??;
                 pending.frames.extend(read.map(|read| (frame.header.epoch, read)));
             }
         }
     }
     Ok(pending)
+}
+
+/// An epoch that was cut off acknowledged nothing, so nothing that the epoch before still owes is gone.
+fn check_not_freed(log: &Log, frame: &FrameAt, outbox: &OutboxSegments) -> Result<(), OpenError> {
+    let freed = frame.header.outbox.is_some_and(|reference| !outbox.contains_key(&reference.segment));
+    match (log.segments.last(), log.dropped_epoch) {
+        (Some(newest), Some(dropped)) if freed => {
+            let owed = frame.header.epoch;
+            let what =
+                format!("epoch {dropped} is not whole, but was durable once: the outbox of {owed} was freed by it");
+            Err(OpenError::corrupt(&newest.segment.path, newest.end(), what))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn damaged_head(path: &PathBuf, frame: &FrameAt) -> OpenError {
