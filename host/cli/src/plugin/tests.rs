@@ -45,6 +45,7 @@ fn a_new_project_passes_its_tests_and_becomes_a_component() {
     let work = tempfile::tempdir().unwrap();
     let folder = work.path().join("some where/clean-orders");
     let created = scaffold("clean-orders", Language::Rust, Some(&folder)).unwrap();
+    let locked = fs::read_to_string(folder.join("Cargo.lock")).unwrap();
     assert_eq!(created.source, folder.join("src/lib.rs"));
     let beside: Vec<_> = fs::read_dir(folder.parent().unwrap()).unwrap().collect();
     assert_eq!(beside.len(), 1, "nothing is left beside the project");
@@ -53,6 +54,8 @@ fn a_new_project_passes_its_tests_and_becomes_a_component() {
     let output = String::from_utf8_lossy(&test.stdout).into_owned() + &String::from_utf8_lossy(&test.stderr);
     assert!(test.status.success() && output.contains("2 passed"), "{output}");
     assert!(!output.contains("warning"), "{output}");
+
+    assert_eq!(fs::read_to_string(folder.join("Cargo.lock")).unwrap(), locked, "the lock file is the one Cargo writes");
 
     let built = build_in(&folder).unwrap();
     assert_eq!((built.name.as_str(), built.version.as_str()), ("clean-orders", "0.1.0"));
@@ -76,6 +79,19 @@ fn a_new_project_passes_its_tests_and_becomes_a_component() {
     fs::write(&created.source, "pub fn clean() {}\n").unwrap();
     let error = build_in(&folder).unwrap_err().to_string();
     assert!(error.contains("clean-orders is no plugin") && error.contains("put #[transform] on"), "{error}");
+}
+
+#[test]
+fn a_lock_file_is_in_cargos_order_whatever_the_name() {
+    let work = tempfile::tempdir().unwrap();
+    for name in ["window-sums", "zeros", "weir-sdk-e"] {
+        let folder = work.path().join(name);
+        scaffold(name, Language::Rust, Some(&folder)).unwrap();
+        let locked =
+            Command::new("cargo").args(["metadata", "--locked", "--format-version=1"]).current_dir(&folder).output();
+        let locked = locked.unwrap();
+        assert!(locked.status.success(), "{name}: {}", String::from_utf8_lossy(&locked.stderr));
+    }
 }
 
 #[test]
@@ -105,8 +121,23 @@ fn a_folder_without_a_plugin_is_refused_with_the_next_act() {
 fn names_that_cargo_would_refuse_are_refused_first() {
     let work = tempfile::tempdir().unwrap();
     let long = "a".repeat(65);
-    for name in ["", "Clean", "1st", "-x", "x-", "a--b", "a_b", "a b", "../x", "caf\u{e9}", "fn", "test", "std", &long]
-    {
+    for name in [
+        "",
+        "Clean",
+        "1st",
+        "-x",
+        "x-",
+        "a--b",
+        "a_b",
+        "a b",
+        "../x",
+        "caf\u{e9}",
+        "fn",
+        "test",
+        "std",
+        "wit-bindgen",
+        &long,
+    ] {
         let error = scaffold(name, Language::Rust, Some(&work.path().join("p"))).unwrap_err();
         assert!(matches!(error, ScaffoldError::Name { .. }), "{name}: {error}");
     }
