@@ -40,6 +40,19 @@ pub struct Checked {
     pub faults: Faults,
 }
 
+/// The profile to take when none is named: the only one, or `embedded` among several.
+///
+/// Says nothing of a text that is no manifest; [`check`] does.
+pub fn default_profile(text: &str) -> Option<String> {
+    let root = node::parse(0, text).ok()?;
+    let Names { profiles, .. } = Names::of(&root);
+    let names: Vec<String> = profiles.into_keys().collect();
+    match names.as_slice() {
+        [only] => Some(only.clone()),
+        names => names.iter().find(|name| *name == "embedded").cloned(),
+    }
+}
+
 /// The names that a manifest gives, before faulty parts are taken out.
 struct Names {
     sources: BTreeSet<String>,

@@ -50,23 +50,33 @@ impl Fault {
     }
 }
 
+/// The most faults that are kept; more are counted.
+pub const MAX_FAULTS: usize = 1_000;
+
+/// The most names that a misspelt one is compared with.
+const MAX_CANDIDATES: usize = 256;
+
 /// Everything that is wrong, in the order of the text.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     texts: Arc<Texts>,
     faults: Vec<Fault>,
+    /// Errors beyond [`MAX_FAULTS`].
+    more: usize,
     /// Places of secrets that were written out.
     secrets: Vec<Span>,
 }
 
 impl Faults {
     pub fn new(texts: Arc<Texts>) -> Self {
-        Self { texts, faults: Vec::new(), secrets: Vec::new() }
+        Self { texts, faults: Vec::new(), more: 0, secrets: Vec::new() }
     }
 
     /// Adds a fault, unless it is already there: what stands behind an alias is met at every use.
     pub fn push(&mut self, fault: Fault) {
-        if !self.faults.contains(&fault) {
+        if self.faults.len() >= MAX_FAULTS {
+            self.more += 1;
+        } else if !self.faults.contains(&fault) {
             self.faults.push(fault);
         }
     }
@@ -86,7 +96,7 @@ impl Faults {
 
     /// Whether anything keeps the pipeline from starting.
     pub fn has_errors(&self) -> bool {
-        self.faults.iter().any(|fault| fault.severity == Severity::Error)
+        self.more > 0 || self.faults.iter().any(|fault| fault.severity == Severity::Error)
     }
 
     /// In the order of the text; what belongs to the whole file comes first.
@@ -102,7 +112,7 @@ impl Faults {
 
     /// For people: file, line and column, the line, a caret and the message, for each fault; then how many.
     pub fn render(&self, colour: bool) -> String {
-        render::text(&self.texts, &self.sorted(), &self.secrets, colour)
+        render::text(&self.texts, &self.sorted(), self.more, &self.secrets, colour)
     }
 
     /// For machines: an array of `{file, line, column, severity, code, message, next}`.
@@ -119,7 +129,7 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// The candidate that a misspelt name most likely meant.
+/// The candidate, among the first few hundred, that a misspelt name most likely meant.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = match name.chars().count() {
         0..=2 => 1,
@@ -127,7 +137,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         _ => 3,
     };
     let distance = |candidate: &str| strsim::osa_distance(&name.to_lowercase(), &candidate.to_lowercase());
-    let near = candidates.into_iter().map(|candidate| (distance(candidate), candidate));
+    let near = candidates.into_iter().take(MAX_CANDIDATES).map(|candidate| (distance(candidate), candidate));
     near.filter(|(distance, candidate)| *distance <= most && *distance < candidate.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

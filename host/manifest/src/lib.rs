@@ -17,10 +17,10 @@ mod secret;
 mod source_text;
 mod span;
 
-pub use check::{Checked, Environment, ParseOptions, check};
+pub use check::{Checked, Environment, ParseOptions, check, default_profile};
 pub use column_type::{ColumnType, MAX_DECIMAL_PRECISION, type_text};
 pub use entries::Entries;
-pub use fault::{Fault, Faults, Severity, nearest};
+pub use fault::{Fault, Faults, MAX_FAULTS, Severity, nearest};
 pub use model::*;
 pub use read::node::{MAX_ALIASES, MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};
 pub use render::MAX_FAULTS_SHOWN;

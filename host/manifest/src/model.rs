@@ -41,14 +41,14 @@ pub struct Manifest {
     /// One sentence for people.
     pub description: Option<String>,
     /// Where records come from, and the columns that are decoded from them.
-    #[schemars(extend("minProperties" = 1, "propertyNames" = id_names()))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = id_names()))]
     pub sources: Entries<Source>,
     /// What happens to the rows, each step under an id that also names its state.
     #[serde(default)]
-    #[schemars(extend("propertyNames" = id_names()))]
+    #[schemars(extend("maxProperties" = MAX_ENTRIES, "propertyNames" = id_names()))]
     pub steps: Entries<Step>,
     /// Where rows go.
-    #[schemars(extend("minProperties" = 1, "propertyNames" = id_names()))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = id_names()))]
     pub sinks: Entries<Sink>,
     /// What becomes of late rows whose step's `late` output no one reads.
     #[serde(default)]
@@ -56,7 +56,7 @@ pub struct Manifest {
     /// Bind the sources and sinks to real ones, one set of bindings a profile. After a parse only the chosen
     /// profile is here: the others were checked and left out.
     #[serde(default)]
-    #[schemars(extend("propertyNames" = id_names()))]
+    #[schemars(extend("maxProperties" = MAX_ENTRIES, "propertyNames" = id_names()))]
     pub profiles: Entries<Profile>,
     /// When the pipeline stops by itself.
     #[serde(default)]
@@ -77,6 +77,9 @@ pub struct Manifest {
     #[serde(skip)]
     pub(crate) texts: Arc<Texts>,
 }
+
+/// The most sources, steps, sinks, profiles, and columns of one source or step.
+pub const MAX_ENTRIES: u64 = 1_000;
 
 pub(crate) const ID_PATTERN: &str = "^[a-z][a-z0-9_]*$";
 

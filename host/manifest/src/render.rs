@@ -19,7 +19,7 @@ const MAX_LINE_CHARS: usize = 160;
 /// Characters kept before the caret when a line is cut.
 const CONTEXT_CHARS: usize = 60;
 
-pub(crate) fn text(texts: &Texts, faults: &[&Fault], secrets: &[Span], colour: bool) -> String {
+pub(crate) fn text(texts: &Texts, faults: &[&Fault], more: usize, secrets: &[Span], colour: bool) -> String {
     let paint = Paint { colour };
     let mut out = String::new();
     for fault in faults.iter().take(MAX_FAULTS_SHOWN) {
@@ -33,16 +33,17 @@ pub(crate) fn text(texts: &Texts, faults: &[&Fault], secrets: &[Span], colour: b
             let _ = writeln!(out, "  next: {next}");
         }
     }
-    if faults.len() > MAX_FAULTS_SHOWN {
-        let _ = writeln!(out, "... and {} more", faults.len() - MAX_FAULTS_SHOWN);
+    let unseen = faults.len().saturating_sub(MAX_FAULTS_SHOWN) + more;
+    if unseen > 0 {
+        let _ = writeln!(out, "... and {unseen} more");
     }
-    out.push_str(&summary(faults));
+    out.push_str(&summary(faults, more));
     out
 }
 
-fn summary(faults: &[&Fault]) -> String {
+fn summary(faults: &[&Fault], more: usize) -> String {
     let errors = faults.iter().filter(|fault| fault.severity == Severity::Error).count();
-    let warnings = faults.len() - errors;
+    let (errors, warnings) = (errors + more, faults.len() - errors);
     let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     match (errors, warnings) {
         (0, 0) => String::new(),

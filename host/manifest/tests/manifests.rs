@@ -117,6 +117,15 @@ fn variables_and_secrets_of_the_chosen_profile_are_looked_up() {
 }
 
 #[test]
+fn without_a_name_the_only_profile_is_taken_or_the_embedded_one() {
+    use weir_manifest::default_profile;
+    assert_eq!(default_profile("profiles: { one: {} }").as_deref(), Some("one"));
+    assert_eq!(default_profile("profiles: { one: {}, embedded: {} }").as_deref(), Some("embedded"));
+    assert_eq!(default_profile("profiles: { one: {}, two: {} }"), None);
+    assert_eq!(default_profile("pipeline: [").as_deref(), None);
+}
+
+#[test]
 fn relative_paths_start_from_the_manifest() {
     assert_eq!(maximal("embedded").resolve("plugins/clean"), Path::new("somewhere/plugins/clean"));
 }
@@ -177,6 +186,31 @@ fn bombs_are_refused_at_once() {
     let path = folder("tests/invalid/yaml_alias_bomb.yaml");
     assert!(check_file(&path).manifest.is_none());
     assert!(started.elapsed() < std::time::Duration::from_millis(500), "took {:?}", started.elapsed());
+}
+
+#[test]
+fn a_manifest_full_of_faults_is_answered_in_time() {
+    let started = std::time::Instant::now();
+    let head = fs::read_to_string(folder("tests/valid/minimal.yaml")).unwrap();
+    let keys: String = (0..24_000).map(|i| format!("key_{i}: {i}\n")).collect();
+    let Checked { faults, .. } = check(Path::new("faulty.yaml"), &(head.clone() + &keys), &options(None));
+    let shown = faults.to_string();
+    assert!(
+        shown.ends_with("... and 23950 more\n24000 faults, nothing was started\n"),
+        "{}",
+        &shown[shown.len() - 200..]
+    );
+    assert_eq!(faults.to_json().as_array().unwrap().len(), weir_manifest::MAX_FAULTS);
+    let chain = |steps: u64| -> String {
+        let steps = (0..steps).map(|i| format!("  s{i}: {{ from: s{}, where: line > 'a' }}\n", i + 1));
+        head.clone() + "steps:\n" + &steps.collect::<String>()
+    };
+    let Checked { faults, .. } = check(Path::new("long.yaml"), &chain(weir_manifest::MAX_ENTRIES), &options(None));
+    assert!(faults.to_string().contains("no source or step `s1000`"), "{faults}");
+    let Checked { faults, .. } =
+        check(Path::new("longer.yaml"), &chain(weir_manifest::MAX_ENTRIES + 1), &options(None));
+    assert!(faults.to_string().contains("1001 entries; at most 1000"), "{faults}");
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "took {:?}", started.elapsed());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::MAX_ENTRIES;
 use crate::column_type::ColumnType;
 use crate::entries::Entries;
 use crate::scalar::Duration;
@@ -16,7 +17,7 @@ crate::schema::written_as!(Column => ColumnForm, EventTime => EventTimeKeys);
 #[schemars(title = "a source")]
 pub struct Source {
     /// The columns, in their order.
-    #[schemars(extend("minProperties" = 1, "propertyNames" = column_names()))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = column_names()))]
     pub columns: Entries<Column>,
     /// Which time rows carry. Needed as soon as a step works in time.
     pub event_time: Option<EventTime>,

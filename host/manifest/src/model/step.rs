@@ -5,6 +5,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::MAX_ENTRIES;
 use super::limits::PluginLimits;
 use super::source::column_names;
 use crate::entries::Entries;
@@ -54,14 +55,14 @@ struct StepKeys {
     #[schemars(extend("x-format" = "expression"))]
     filter: Option<Spanned<String>>,
     /// Replaces the columns: name to SQL expression.
-    #[schemars(extend("minProperties" = 1, "propertyNames" = column_names()))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = column_names()))]
     select: Option<Entries<Expression>>,
     /// Rows with equal keys are counted together; columns or SQL expressions. `[]`: all rows together.
     key: Option<Vec<Expression>>,
     /// Which rows belong together in time.
     window: Option<WindowKeys>,
     /// The result's columns: name to an aggregate call such as `sum(quantity)`.
-    #[schemars(extend("minProperties" = 1, "propertyNames" = column_names()))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = column_names()))]
     aggregate: Option<Entries<Expression>>,
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Shape {
     pub items: Option<Box<Shape>>,
     /// Fewest items or entries.
     pub fewest: u64,
+    /// Most entries.
+    pub most: Option<u64>,
 }
 
 /// The shape of a manifest.
@@ -101,6 +103,7 @@ impl Shape {
         self.names_format = names.map(str::to_owned).or(self.names_format.take());
         let fewest = ["minItems", "minProperties"].iter().find_map(|key| schema.get(*key)?.as_u64());
         self.fewest = fewest.unwrap_or(self.fewest);
+        self.most = schema.get("maxProperties").and_then(Value::as_u64).or(self.most);
     }
 
     pub fn property(&self, name: &str) -> Option<&Self> {

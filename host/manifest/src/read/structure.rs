@@ -97,6 +97,11 @@ impl Structure<'_> {
             self.faults.push(Fault::new(place, "empty", "an empty map; give at least one entry"));
             return false;
         }
+        if let Some(most) = shape.most.filter(|most| pairs.len() as u64 > *most) {
+            let place = owner.unwrap_or_default();
+            self.faults.push(Fault::new(place, "too-much", format!("{} entries; at most {most}", pairs.len())));
+            return false;
+        }
         self.without_duplicates(pairs);
         pairs.retain_mut(|(key, value)| {
             let named = match (&shape.names_format, key.as_text()) {
