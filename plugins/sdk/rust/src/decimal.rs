@@ -53,7 +53,7 @@ const fn power_of_ten(exponent: u8) -> i128 {
     10i128.pow(exponent as u32)
 }
 
-/// The quotient and remainder; two thirds faster on wasm32 where both fit in 64 bits, as amounts of money do.
+/// The quotient and remainder. Amounts of money fit in 64 bits, for which wasm32 has an instruction.
 fn divide(value: i128, by: i128) -> (i128, i128) {
     match (i64::try_from(value), i64::try_from(by)) {
         (Ok(value), Ok(by)) => (i128::from(value / by), i128::from(value % by)),
