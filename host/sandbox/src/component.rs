@@ -1,7 +1,7 @@
 //! Component binaries: made from core modules, looked into without running or compiling them, and held against
 //! the worlds of `wit/`.
 //!
-//! Invariant: what passes [`check_world`] imports nothing but the log and type-only interfaces of `weir:plugin`.
+//! Invariant: what passes [`inspect_granted`] imports nothing but the log and type-only interfaces of `weir:plugin`.
 
 use sha2::{Digest, Sha256};
 use wasmparser::Parser;
@@ -53,14 +53,26 @@ pub fn encode(wasm: &[u8]) -> Result<Vec<u8>, SandboxError> {
 pub fn inspect(wasm: &[u8]) -> Result<PluginInfo, SandboxError> {
     let component = encode(wasm)?;
     let (resolve, world) = decode(&component)?;
-    let exports = names(&resolve, world, Side::Exports);
-    Ok(PluginInfo {
-        digest: digest(&component),
+    Ok(info(&component, &resolve, world))
+}
+
+/// [`inspect`] of a component that is to be loaded: refuses what no world of this host describes, and every import
+/// that is not granted, by name.
+pub(crate) fn inspect_granted(component: &[u8]) -> Result<PluginInfo, SandboxError> {
+    let (resolve, world) = decode(component)?;
+    check_world(&resolve, world)?;
+    Ok(info(component, &resolve, world))
+}
+
+fn info(component: &[u8], resolve: &Resolve, world: WorldId) -> PluginInfo {
+    let exports = names(resolve, world, Side::Exports);
+    PluginInfo {
+        digest: digest(component),
         size: component.len(),
         worlds: exports.iter().filter_map(|name| world_of(name)).collect(),
-        imports: names(&resolve, world, Side::Imports),
+        imports: names(resolve, world, Side::Imports),
         exports,
-    })
+    }
 }
 
 /// `sha256:<hex>`.
@@ -68,9 +80,7 @@ pub fn digest(component: &[u8]) -> String {
     format!("sha256:{}", hex(&Sha256::digest(component)))
 }
 
-/// Refuses what no world of this host describes, and every import that is not granted, by name.
-pub(crate) fn check_world(component: &[u8]) -> Result<(), SandboxError> {
-    let (resolve, world) = decode(component)?;
+fn check_world(resolve: &Resolve, world: WorldId) -> Result<(), SandboxError> {
     let transform = resolve.worlds[world].exports.keys().find_map(|key| {
         let WorldKey::Interface(id) = key else { return None };
         let interface = &resolve.interfaces[*id];
@@ -78,14 +88,14 @@ pub(crate) fn check_world(component: &[u8]) -> Result<(), SandboxError> {
         (is_ours(package) && interface.name.as_deref() == Some(TRANSFORM)).then_some(package)
     });
     match transform {
-        None => return Err(SandboxError::NoWorld { exports: names(&resolve, world, Side::Exports) }),
+        None => return Err(SandboxError::NoWorld { exports: names(resolve, world, Side::Exports) }),
         Some(package) if !is_served(package) => {
             return Err(SandboxError::OtherVersion { found: package.to_string() });
         }
         Some(_) => {}
     }
     let imports = &resolve.worlds[world].imports;
-    let refused: Vec<String> = imports.iter().filter_map(|(key, item)| refused_import(&resolve, key, item)).collect();
+    let refused: Vec<String> = imports.iter().filter_map(|(key, item)| refused_import(resolve, key, item)).collect();
     if refused.is_empty() { Ok(()) } else { Err(SandboxError::NotGranted { imports: refused }) }
 }
 

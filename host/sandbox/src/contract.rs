@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use arrow_schema::{FieldRef, Schema};
-use weir_stream::{Cardinality, OutputContract, TransformContract};
+use weir_stream::{Cardinality, FunctionFault, OutputContract, TransformContract};
 
 use crate::error::ContractFault;
 use crate::limits::{CONTRACT_ITEMS, LimitOutOfBounds};
@@ -26,6 +26,15 @@ pub(crate) fn refusal(faults: Vec<wire::Fault>, log: &PluginLog) -> Vec<Contract
         message: printable(fault.message),
     });
     shown.collect()
+}
+
+/// A plugin that trapped, or answered nonsense, instead of giving a contract.
+pub(crate) fn no_answer(fault: &FunctionFault) -> ContractFault {
+    let what = match fault {
+        FunctionFault::Timeout { limit_ms } => format!("took longer than {limit_ms} ms"),
+        other => other.to_string(),
+    };
+    ContractFault::general(format!("plugin gave no contract: it {what}"))
 }
 
 /// Limits out of bounds, as faults of the contract.

@@ -4,6 +4,7 @@ use wasmtime::{Store, Trap};
 use weir_stream::FunctionFault;
 
 use crate::instance::HostState;
+use crate::limits::CONTRACT_BYTES;
 
 /// wasmtime has no public type for this error; a test holds the text.
 const COPY_BUDGET_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
@@ -26,6 +27,14 @@ pub(crate) fn from_call(error: &wasmtime::Error, store: &Store<HostState>, copy_
         (Some(_), Some(line)) => FunctionFault::Trap(line.clone()),
         (Some(trap), None) => FunctionFault::Trap(trap.to_string()),
         (None, _) => FunctionFault::Malformed(format!("a value outside the component model's rules: {cause}")),
+    }
+}
+
+/// Converts the error of an instantiation: what is not the plugin's code is about room for it.
+pub(crate) fn from_instantiation(error: &wasmtime::Error, store: &Store<HostState>) -> FunctionFault {
+    match from_call(error, store, CONTRACT_BYTES) {
+        FunctionFault::Malformed(_) => FunctionFault::Trap(format!("cannot be instantiated: {:#}", error.root_cause())),
+        fault => fault,
     }
 }
 

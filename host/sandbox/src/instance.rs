@@ -109,7 +109,7 @@ impl PluginInstance {
         store.epoch_deadline_callback(judge_tick);
         begin(&mut store, setup_time, limits::CONTRACT_BYTES);
         let instance = plugin.prepared().instantiate(&mut store);
-        let instance = instance.map_err(|error| fault::from_call(&error, &store, limits::CONTRACT_BYTES))?;
+        let instance = instance.map_err(|error| fault::from_instantiation(&error, &store))?;
         let exports = plugin.exports();
         let mut typed =
             |index| instance.get_func(&mut store, index).expect("the plugin's exports were checked at load");

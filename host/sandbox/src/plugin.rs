@@ -55,8 +55,7 @@ impl PluginComponent {
         limits.validate().map_err(SandboxError::Limits)?;
         check_size(wasm.len() as u64, limits)?;
         let bytes: Arc<[u8]> = component::encode(wasm)?.into();
-        component::check_world(&bytes)?;
-        let info = component::inspect(&bytes)?;
+        let info = component::inspect_granted(&bytes)?;
         let compiled = engine.compiled(&info.digest, &bytes, limits.compile_time())?;
         let prepared = engine.linker().instantiate_pre(&compiled);
         let prepared = prepared.map_err(|error| SandboxError::Invalid(format!("{error:#}")))?;
@@ -118,7 +117,7 @@ impl PluginComponent {
         let answer = PluginInstance::new(self, limits, &log)
             .and_then(|mut instance| instance.describe(config_json, &types::fields_to_wire(input)));
         match answer {
-            Err(fault) => Err(vec![ContractFault::general(format!("plugin gave no contract: it {fault}"))]),
+            Err(fault) => Err(vec![contract::no_answer(&fault)]),
             Ok(Err(faults)) => Err(contract::refusal(faults, &log)),
             Ok(Ok(answer)) => contract::check(answer, input),
         }

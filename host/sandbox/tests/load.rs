@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use guest::layout::Contract;
 use guest::{Guest, engine};
-use weir_sandbox::{Limits, PluginComponent, SandboxEngine, SandboxError, encode, inspect};
+use weir_sandbox::{Limits, PluginComponent, SandboxEngine, SandboxError, WasmTransformFactory, encode, inspect};
+use weir_stream::TransformFactory;
 
 fn quiet() -> Guest {
     Guest::new(&Contract::writing(&[]))
@@ -165,4 +166,15 @@ fn a_compilation_that_takes_too_long_is_given_up_and_few_may_be_overdue() {
         assert!(Instant::now() < patience, "overdue compilations must end and make room");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn an_instance_too_many_is_a_fault_and_room_comes_back() {
+    let (engine, limits, input) = (SandboxEngine::new(None).unwrap(), Limits::default(), guest::numbers(1).schema());
+    let plugin = PluginComponent::load(&engine, &quiet().component(), &limits).unwrap();
+    let factory = WasmTransformFactory::new(&plugin, "null", input, &limits, "step", None).unwrap();
+    let engine_is_full = (0..2000).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>();
+    let text = engine_is_full.err().unwrap().to_string();
+    assert!(text.starts_with("trapped: cannot be instantiated: "), "{text}");
+    factory.instantiate().unwrap();
 }
