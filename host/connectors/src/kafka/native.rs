@@ -10,7 +10,7 @@
 //! 2. librdkafka's handles are thread-safe; message structs are not shared between threads by us.
 //! 3. A fetched message's memory is valid until `rd_kafka_message_destroy`, which [`Messages`] calls once per message
 //!    when it is dropped; everything borrowed from it borrows the `Messages`.
-//! 4. Payloads are produced without copying: [`Producer`] keeps an `Arc` of their memory until a commit
+//! 4. Payloads are produced without copying: a producer's client keeps an `Arc` of their memory until a commit
 //!    returned without error (all messages acknowledged) or the handle was destroyed (its threads have ended).
 //! 5. Callbacks run on librdkafka's threads, some of them under a queue's lock: they never call back into it.
 //!

@@ -4,13 +4,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use rdkafka_sys as sys;
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
+use weir_stream::SinkData;
 
 use super::{NativeError, c_string, text};
 
@@ -39,14 +41,28 @@ pub struct TopicMetadata {
     pub leaderless: Vec<i32>,
 }
 
-/// An owned client handle, with its main queue and the state that its callbacks write to.
+/// How long the end of a client is waited for. librdkafka can wait for ever for a partition of a topic that was
+/// deleted; then its threads are left behind, with everything that they may still look at.
+const DESTROY_WAIT: Duration = Duration::from_secs(2);
+
+/// An owned client, with its main queue.
 pub struct Client {
-    handle: NonNull<sys::rd_kafka_t>,
+    handle: ManuallyDrop<Handle>,
     events: NonNull<sys::rd_kafka_queue_t>,
+}
+
+/// The C handle and what its threads look at, destroyed in this order.
+struct Handle {
+    client: NonNull<sys::rd_kafka_t>,
     /// Boxed twice: the C side holds the address of the inner box.
     event_waker: Option<Box<Waker>>,
     callbacks: Box<Callbacks>,
+    /// Memory that produced messages point to (invariant 4).
+    held: Vec<Arc<SinkData>>,
 }
+
+// SAFETY: invariant 2; the rest is Send and Sync itself.
+unsafe impl Send for Handle {}
 
 /// What librdkafka's callbacks write to.
 #[derive(Default)]
@@ -99,18 +115,23 @@ impl Client {
             std::mem::forget(conf);
             let events = NonNull::new(sys::rd_kafka_queue_get_main(handle.as_ptr()));
             let events = events.expect("every client has a main queue");
-            Ok(Self { handle, events, event_waker: None, callbacks })
+            let handle = Handle { client: handle, event_waker: None, callbacks, held: Vec::new() };
+            Ok(Self { handle: ManuallyDrop::new(handle), events })
         }
     }
 
     pub(super) fn handle(&self) -> *mut sys::rd_kafka_t {
-        self.handle.as_ptr()
+        self.handle.client.as_ptr()
+    }
+
+    pub(super) fn held(&mut self) -> &mut Vec<Arc<SinkData>> {
+        &mut self.handle.held
     }
 
     /// The next event that waits, without blocking.
     pub fn next_event(&self) -> Option<ClientEvent> {
         self.serve(Duration::ZERO);
-        self.callbacks.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.handle.callbacks.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     /// Lets waiting callbacks run on this thread, waiting for one at most this long.
@@ -121,7 +142,7 @@ impl Client {
 
     /// The first message that failed for good since this was last asked; known after a flush or commit.
     pub fn take_failed_delivery(&self) -> Option<NativeError> {
-        self.callbacks.failed_delivery.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.handle.callbacks.failed_delivery.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Where to knock when [`Client::next_event`] may have something. Set once, before the client is shared.
@@ -132,13 +153,13 @@ impl Client {
             let opaque = (&raw const *waker).cast_mut().cast();
             sys::rd_kafka_queue_cb_event_enable(self.events.as_ptr(), Some(super::feed::wake), opaque);
         }
-        self.event_waker = Some(waker);
+        self.handle.event_waker = Some(waker);
     }
 
     /// Connections closed by either side since the client was created. Exact, unlike error events, which
     /// librdkafka suppresses when they repeat.
     pub fn closed_connections(&self) -> u64 {
-        self.callbacks.closed_connections.load(Ordering::Acquire)
+        self.handle.callbacks.closed_connections.load(Ordering::Acquire)
     }
 
     /// Asks the cluster about one topic.
@@ -200,12 +221,29 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // SAFETY: invariant 1: nothing made from this handle is alive any more.
-        unsafe {
+        // SAFETY: invariant 1: nothing made from this handle is alive any more; it is taken once.
+        let handle = unsafe {
             sys::rd_kafka_queue_cb_event_enable(self.events.as_ptr(), None, std::ptr::null_mut());
             sys::rd_kafka_queue_destroy(self.events.as_ptr());
-            sys::rd_kafka_destroy(self.handle());
+            ManuallyDrop::take(&mut self.handle)
+        };
+        let (ended, end) = mpsc::channel::<()>();
+        let thread = std::thread::Builder::new().name("kafka-destroy".into());
+        let spawned = thread.spawn(move || {
+            drop(handle);
+            drop(ended);
+        });
+        // Without a thread the handle was destroyed here, with the closure.
+        if spawned.is_ok() && end.recv_timeout(DESTROY_WAIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::debug!(target: "weir::kafka", "a client does not end: its threads are left behind");
         }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: owned, destroyed once, before the fields that its threads look at.
+        unsafe { sys::rd_kafka_destroy(self.client.as_ptr()) }
     }
 }
 

@@ -51,10 +51,9 @@ pub struct Stamp<'a> {
 
 /// A producer into one topic, transactional if its properties say so.
 pub struct Producer {
-    // Order matters: the topic goes before the client, the client before the memory that its messages point to.
+    // Dropped before the client, which also holds the memory that messages point to.
     topic: Topic,
     client: Client,
-    held: Vec<Arc<SinkData>>,
     messages: Vec<sys::rd_kafka_message_t>,
 }
 
@@ -67,7 +66,7 @@ impl Producer {
     pub fn new(topic: &str, properties: &BTreeMap<String, String>) -> Result<Self, NativeError> {
         let client = Client::new(Kind::Producer, properties)?;
         let topic = Topic::new(&client, topic)?;
-        Ok(Self { topic, client, held: Vec::new(), messages: Vec::with_capacity(BATCH) })
+        Ok(Self { topic, client, messages: Vec::with_capacity(BATCH) })
     }
 
     pub fn client(&self) -> &Client {
@@ -165,7 +164,7 @@ impl Producer {
         // SAFETY: live handle.
         let flushed = NativeError::check(unsafe { sys::rd_kafka_flush(self.client.handle(), millis(timeout)) });
         self.client.take_failed_delivery().map_or(flushed, Err)?;
-        self.held.clear();
+        self.client.held().clear();
         Ok(())
     }
 
@@ -221,13 +220,14 @@ impl Producer {
             Some(cause) if !error.fatal => cause,
             _ => error,
         })?;
-        self.held.clear();
+        self.client.held().clear();
         Ok(())
     }
 
     fn hold(&mut self, data: &Arc<SinkData>) {
-        if !self.held.last().is_some_and(|last| Arc::ptr_eq(last, data)) {
-            self.held.push(Arc::clone(data));
+        let held = self.client.held();
+        if !held.last().is_some_and(|last| Arc::ptr_eq(last, data)) {
+            held.push(Arc::clone(data));
         }
     }
 }
