@@ -163,3 +163,6 @@ pub fn result_type(kind: AggregateKind, argument: &DataType) -> Result<DataType,
         (Min | Max, other) => Ok(other.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,8 +31,9 @@ pub(crate) use compile::type_name;
 /// The longest expression that is compiled.
 pub const MAX_EXPRESSION_BYTES: usize = 16 * 1024;
 
-/// The most words, numbers and signs of an expression.
-pub const MAX_EXPRESSION_TOKENS: usize = 2000;
+/// The most words and signs of an expression, apart from numbers, texts and commas: what nests, and so what takes
+/// stack.
+pub const MAX_EXPRESSION_TOKENS: usize = 500;
 
 /// The most characters that `repeat`, `lpad` and `rpad` may be told to make; the number must be a literal.
 pub const MAX_REPEAT: i64 = 64 * 1024;
@@ -144,3 +145,6 @@ impl Predicate {
         self.0.evaluate(batch)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -194,3 +194,6 @@ impl KeyEncoder {
         Ok(keys)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,3 +148,6 @@ impl Called {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -239,16 +239,17 @@ impl WindowAggregate {
     /// # Errors
     /// [`StepFault::Internal`] when a key in the state cannot be read.
     pub fn advance(&mut self, watermark_us: i64) -> Result<Vec<Batch>, StepFault> {
+        self.watermark_us = self.watermark_us.max(watermark_us);
         let mut fired = Vec::new();
-        if watermark_us <= self.watermark_us {
-            return Ok(fired);
-        }
-        self.watermark_us = watermark_us;
-        while let Some(start) = self.panes.first_bucket().filter(|start| self.window.end_of(*start) <= watermark_us) {
+        while let Some(start) = self.panes.first_bucket().filter(|start| self.is_closed(*start)) {
             let tables = self.panes.take_bucket(start);
             self.firing.fire(start, self.window.end_of(start), &tables, &mut fired)?;
         }
         Ok(fired)
+    }
+
+    fn is_closed(&self, start_us: i64) -> bool {
+        self.window.end_of(start_us) <= self.watermark_us
     }
 
     /// Writes what changed in this epoch.

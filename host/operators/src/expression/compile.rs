@@ -50,9 +50,12 @@ fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, ExpressionError> {
     }
     let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| parser_error(text, &error.into()))?;
-    let words = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).count();
+    let nests = |token: &Token| {
+        !matches!(token, Token::Whitespace(_) | Token::Comma | Token::Number(_, _) | Token::SingleQuotedString(_))
+    };
+    let words = tokens.iter().filter(|token| nests(&token.token)).count();
     if words > MAX_EXPRESSION_TOKENS {
-        return Err(fault(format!("it has {words} tokens, over the limit of {MAX_EXPRESSION_TOKENS}"), None));
+        return Err(fault(format!("it has {words} words and signs, over the limit of {MAX_EXPRESSION_TOKENS}"), None));
     }
     Ok(tokens)
 }

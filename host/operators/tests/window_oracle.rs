@@ -1,0 +1,423 @@
+//! Tumbling aggregates against a naive oracle: sort nothing, keep everything, recompute.
+//!
+//! Every case draws events of several partitions with disorder, splits them into batches, spreads the keys over
+//! tasks, lets time go on at random moments, and at random moments seals the state and starts again from the
+//! deltas alone, with another number of tasks. Fired windows, late rows and rejects must equal the oracle's.
+//! `WEIR_TEST_SEED` repeats a run; `WEIR_TEST_CASES` changes the number of cases.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use weir_operators::{
+    AggregateKind, AggregateSpec, KeyEncoder, Outputs, RowOrigin, TumblingWindow, WindowAggregate, WindowSpec, split,
+};
+use weir_state::table::DeltaWriter;
+use weir_stream::key::task_key_groups;
+use weir_stream::time::{BoundedDisorder, CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
+use weir_stream::{Batch, Changes, Origin, SourceRecords};
+
+const DEFAULT_CASES: u64 = 600;
+const KEY_GROUPS: u16 = 16;
+
+/// A xorshift generator: the test's only source of chance.
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % bound
+    }
+
+    fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+
+    fn maybe<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.one_in(6) { None } else { Some(value(self)) }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Event {
+    time_us: i64,
+    category: Option<&'static str>,
+    shop: Option<i64>,
+    quantity: Option<i32>,
+    amount: Option<i128>,
+    ratio: Option<f64>,
+    /// Set by the partition: the watermark just before the event.
+    watermark_us: i64,
+}
+
+fn events(random: &mut Random, origin_us: i64) -> Vec<Event> {
+    let count = random.below(120);
+    let mut clock = BoundedDisorder::new(random.below(150) as i64, NO_WATERMARK);
+    (0..count as i64)
+        .map(|number| {
+            let time_us = origin_us + number * 7 + random.below(300) as i64;
+            Event {
+                time_us,
+                category: random.maybe(|random| ["books", "toys", "", "food"][random.below(4) as usize]),
+                shop: random.maybe(|random| random.below(3) as i64 - 1),
+                quantity: random.maybe(|random| random.below(5) as i32 - 1),
+                amount: random.maybe(|random| random.below(100_000) as i128 - 50_000),
+                ratio: random.maybe(|random| match random.below(12) {
+                    0 => f64::NAN,
+                    1 => -0.0,
+                    other => other as f64 / 4.0 - 1.0,
+                }),
+                watermark_us: clock.observe(time_us),
+            }
+        })
+        .collect()
+}
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("category", DataType::Utf8, true),
+        Field::new("shop", DataType::Int64, true),
+        Field::new("quantity", DataType::Int32, true),
+        Field::new("amount", DataType::Decimal128(12, 2), true),
+        Field::new("ratio", DataType::Float64, true),
+    ]))
+}
+
+fn batch(partition: u32, first_offset: usize, events: &[Event]) -> Batch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(events.iter().map(|event| event.category).collect::<StringArray>()),
+        Arc::new(events.iter().map(|event| event.shop).collect::<Int64Array>()),
+        Arc::new(events.iter().map(|event| event.quantity).collect::<Int32Array>()),
+        Arc::new(
+            events
+                .iter()
+                .map(|event| event.amount)
+                .collect::<Decimal128Array>()
+                .with_precision_and_scale(12, 2)
+                .unwrap(),
+        ),
+        Arc::new(events.iter().map(|event| event.ratio).collect::<Float64Array>()),
+    ];
+    let offsets = (0..events.len()).map(|row| (first_offset + row) as i64).collect();
+    let records = SourceRecords { partition, offsets, ..SourceRecords::default() };
+    Batch {
+        columns: RecordBatch::try_new(schema(), columns).unwrap(),
+        event_times_us: events.iter().map(|event| event.time_us).collect(),
+        watermarks_us: events.iter().map(|event| event.watermark_us).collect(),
+        origin: Origin::Records { records: Arc::new(records), rows: (0..events.len() as u32).collect() },
+        changes: Changes::Inserts,
+    }
+}
+
+fn spec(window: TumblingWindow, key: &KeyEncoder) -> WindowSpec {
+    let aggregate = |(name, kind, argument): (&str, AggregateKind, &str)| AggregateSpec {
+        name: name.to_owned(),
+        kind,
+        argument: (!argument.is_empty()).then(|| argument.to_owned()),
+    };
+    let aggregates = [
+        ("rows", AggregateKind::Count, ""),
+        ("priced", AggregateKind::Count, "amount"),
+        ("items", AggregateKind::Sum, "quantity"),
+        ("shares", AggregateKind::Sum, "12 / quantity"),
+        ("revenue", AggregateKind::Sum, "amount"),
+        ("average", AggregateKind::Avg, "amount"),
+        ("mean_items", AggregateKind::Avg, "quantity"),
+        ("ratios", AggregateKind::Sum, "ratio"),
+        ("least", AggregateKind::Min, "ratio"),
+        ("most", AggregateKind::Max, "ratio"),
+        ("cheapest", AggregateKind::Min, "amount"),
+        ("last_name", AggregateKind::Max, "category"),
+    ];
+    WindowSpec {
+        step: "sales".into(),
+        window,
+        key: key.fields().to_vec(),
+        aggregates: aggregates.into_iter().map(aggregate).collect(),
+    }
+}
+
+/// One result, as both sides tell it.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    rows: i64,
+    priced: i64,
+    items: Option<i64>,
+    shares: Option<i64>,
+    revenue: Option<i128>,
+    average: Option<i128>,
+    mean_items: Option<f64>,
+    ratios: Option<u64>,
+    least: Option<u64>,
+    most: Option<u64>,
+    cheapest: Option<i128>,
+    last_name: Option<String>,
+}
+
+type Windows = BTreeMap<(i64, Option<String>, Option<i64>), Row>;
+/// Partition and offset.
+type Places = Vec<(u32, i64)>;
+
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    windows: Windows,
+    late: Places,
+    rejected: Places,
+}
+
+fn oracle(partitions: &[Vec<Event>], size_us: i64, offset_us: i64) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut groups: BTreeMap<(i64, Option<String>, Option<i64>), Vec<&Event>> = BTreeMap::new();
+    for (partition, events) in (0u32..).zip(partitions) {
+        for (offset, event) in (0i64..).zip(events) {
+            let start = (event.time_us - offset_us).div_euclid(size_us) * size_us + offset_us;
+            if start + size_us <= event.watermark_us {
+                outcome.late.push((partition, offset));
+            } else if event.quantity == Some(0) {
+                outcome.rejected.push((partition, offset));
+            } else {
+                groups.entry((start, event.category.map(str::to_owned), event.shop)).or_default().push(event);
+            }
+        }
+    }
+    outcome.windows = groups.into_iter().map(|(key, events)| (key, recompute(&events))).collect();
+    outcome
+}
+
+fn recompute(events: &[&Event]) -> Row {
+    let quantities: Vec<i64> = events.iter().filter_map(|event| event.quantity).map(i64::from).collect();
+    let amounts: Vec<i128> = events.iter().filter_map(|event| event.amount).collect();
+    let mut ratios: Vec<f64> = events.iter().filter_map(|event| event.ratio).map(|ratio| ratio + 0.0).collect();
+    ratios.sort_by(f64::total_cmp);
+    let bits = |value: f64| if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
+    let some = |any: bool| any.then_some(());
+    let (count, revenue) = (amounts.len() as i128, amounts.iter().sum::<i128>());
+    Row {
+        rows: events.len() as i64,
+        priced: amounts.len() as i64,
+        items: some(!quantities.is_empty()).map(|()| quantities.iter().sum()),
+        shares: some(!quantities.is_empty()).map(|()| quantities.iter().map(|quantity| 12 / quantity).sum()),
+        revenue: some(count > 0).map(|()| revenue),
+        average: some(count > 0).map(|()| (revenue * 20_000 + count * revenue.signum()) / (2 * count)),
+        mean_items: some(!quantities.is_empty())
+            .map(|()| quantities.iter().sum::<i64>() as f64 / quantities.len() as f64),
+        ratios: some(!ratios.is_empty()).map(|()| bits(ratios.iter().sum::<f64>() + 0.0)),
+        least: ratios.first().copied().map(bits),
+        most: ratios.last().copied().map(bits),
+        cheapest: amounts.iter().min().copied(),
+        last_name: events.iter().filter_map(|event| event.category).max().map(str::to_owned),
+    }
+}
+
+/// Adds a fired batch to what was fired before; a window fired twice is a fault.
+fn collect(fired: &Batch, size_us: i64, windows: &mut Windows) {
+    let column = |name: &str| fired.columns.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"));
+    let int = |name: &str, row: usize| {
+        column(name).is_valid(row).then(|| column(name).as_primitive::<Int64Type>().value(row))
+    };
+    let digits = |name: &str, row: usize| {
+        column(name).is_valid(row).then(|| column(name).as_primitive::<Decimal128Type>().value(row))
+    };
+    let float = |name: &str, row: usize| {
+        column(name).is_valid(row).then(|| column(name).as_primitive::<Float64Type>().value(row))
+    };
+    let text = |name: &str, row: usize| {
+        column(name).is_valid(row).then(|| column(name).as_string::<i32>().value(row).to_owned())
+    };
+    for row in 0..fired.rows() {
+        let start = column("window_start").as_primitive::<TimestampMicrosecondType>().value(row);
+        let end = column("window_end").as_primitive::<TimestampMicrosecondType>().value(row);
+        assert_eq!((end - start, fired.event_times_us[row]), (size_us, end - 1));
+        let result = Row {
+            rows: int("rows", row).unwrap(),
+            priced: int("priced", row).unwrap(),
+            items: int("items", row),
+            shares: int("shares", row),
+            revenue: digits("revenue", row),
+            average: digits("average", row),
+            mean_items: float("mean_items", row),
+            ratios: float("ratios", row).map(f64::to_bits),
+            least: float("least", row).map(f64::to_bits),
+            most: float("most", row).map(f64::to_bits),
+            cheapest: digits("cheapest", row),
+            last_name: text("last_name", row),
+        };
+        let key = (start, text("category", row), int("shop", row));
+        let before = windows.insert(key.clone(), result);
+        assert_eq!(before, None, "{key:?} was fired twice");
+    }
+}
+
+#[derive(Default)]
+struct Deltas(Vec<(u16, Vec<u8>, Option<Vec<u8>>)>);
+
+impl DeltaWriter for Deltas {
+    fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]) {
+        self.0.push((key_group, key.to_vec(), Some(value.to_vec())));
+    }
+
+    fn delete(&mut self, key_group: u16, key: &[u8]) {
+        self.0.push((key_group, key.to_vec(), None));
+    }
+}
+
+/// The tasks of the keyed stage, and everything that outlives them.
+struct Engine {
+    key: KeyEncoder,
+    spec: WindowSpec,
+    tasks: Vec<WindowAggregate>,
+    watermark: CombinedWatermark,
+    deltas: Deltas,
+    outcome: Outcome,
+}
+
+impl Engine {
+    fn new(window: TumblingWindow, tasks: usize, partitions: usize) -> Self {
+        let columns = [("category", "category"), ("shop", "shop")].map(|(name, text)| (name.into(), text.into()));
+        let key = KeyEncoder::new(&columns, &schema(), KEY_GROUPS).unwrap();
+        let spec = spec(window, &key);
+        let watermark = CombinedWatermark::new(partitions);
+        let mut engine =
+            Self { key, spec, tasks: Vec::new(), watermark, deltas: Deltas::default(), outcome: Outcome::default() };
+        engine.start(tasks, false);
+        engine
+    }
+
+    /// New tasks from the deltas alone.
+    fn start(&mut self, tasks: usize, in_parts: bool) {
+        self.tasks = (0..tasks)
+            .map(|task| {
+                let groups = task_key_groups(task, tasks, KEY_GROUPS);
+                let mut made = WindowAggregate::new(&self.spec, &schema(), groups.clone()).unwrap();
+                made.restore_watermark(self.watermark.watermark_us());
+                for group in groups {
+                    let mut part = made.part(group..group + 1);
+                    let target = if in_parts { &mut part } else { &mut made };
+                    for (_, key, value) in self.deltas.0.iter().filter(|(of, _, _)| *of == group) {
+                        match value {
+                            Some(value) => target.restore_put(group, key, value).unwrap(),
+                            None => target.restore_delete(group, key).unwrap(),
+                        }
+                    }
+                    made.absorb(part).unwrap();
+                }
+                made
+            })
+            .collect();
+    }
+
+    fn process(&mut self, batch: Batch) {
+        let mut out = Outputs::default();
+        let keyed = self.key.encode(batch, &mut out).unwrap();
+        let parts = split(keyed, KEY_GROUPS, self.tasks.len()).unwrap();
+        for (task, part) in self.tasks.iter_mut().zip(parts) {
+            if let Some(part) = part {
+                task.process(&part, &mut out).unwrap();
+            }
+        }
+        for late in &out.late {
+            let Origin::Records { records, rows } = &late.origin else { panic!("a late row lost its record") };
+            let places = rows.iter().map(|row| (records.partition, records.offsets[*row as usize]));
+            self.outcome.late.extend(places);
+        }
+        for reject in &out.rejects {
+            let RowOrigin::Record { records, record } = &reject.origin else { panic!("a reject lost its record") };
+            self.outcome.rejected.push((records.partition, records.offsets[*record as usize]));
+        }
+    }
+
+    fn advance(&mut self, size_us: i64) {
+        let watermark_us = self.watermark.watermark_us();
+        for task in &mut self.tasks {
+            let fired = task.advance(watermark_us).unwrap();
+            let starts = fired.iter().map(|batch| batch.event_times_us[0]);
+            assert!(starts.is_sorted(), "windows were fired out of order");
+            fired.iter().for_each(|batch| collect(batch, size_us, &mut self.outcome.windows));
+        }
+    }
+
+    fn seal(&mut self) {
+        for task in &mut self.tasks {
+            task.seal(&mut self.deltas);
+        }
+    }
+}
+
+fn run(random: &mut Random, partitions: &[Vec<Event>], size_us: i64, offset_us: i64) -> Outcome {
+    let window = TumblingWindow::new(size_us, offset_us).unwrap();
+    let tasks = |random: &mut Random| [1, 2, 4][random.below(3) as usize];
+    let mut engine = Engine::new(window, tasks(random), partitions.len());
+    let mut next = vec![0; partitions.len()];
+    let mut clocks = vec![NO_WATERMARK; partitions.len()];
+    while let Some(open) = pick(random, partitions, &next) {
+        let rows = (1 + random.below(40) as usize).min(partitions[open].len() - next[open]);
+        let events = &partitions[open][next[open]..next[open] + rows];
+        engine.process(batch(open as u32, next[open], events));
+        next[open] += rows;
+        clocks[open] = match partitions[open].get(next[open]) {
+            Some(event) => event.watermark_us,
+            None => END_OF_TIME,
+        };
+        engine.watermark.update(open, InputTime { watermark_us: clocks[open], idle: false });
+        if random.one_in(2) {
+            engine.advance(size_us);
+        }
+        if random.one_in(4) {
+            engine.seal();
+            if random.one_in(2) {
+                let tasks = tasks(random);
+                engine.start(tasks, random.one_in(2));
+            }
+        }
+    }
+    engine.tasks.iter_mut().for_each(|task| assert_eq!(task.late_rows().window_fired, 0));
+    for partition in 0..partitions.len() {
+        engine.watermark.update(partition, InputTime { watermark_us: END_OF_TIME, idle: false });
+    }
+    engine.advance(size_us);
+    assert!(engine.tasks.iter().all(|task| task.keys() == 0 && task.next_fire_us().is_none()));
+    engine.outcome.late.sort_unstable();
+    engine.outcome.rejected.sort_unstable();
+    engine.outcome
+}
+
+/// A partition that has events left.
+fn pick(random: &mut Random, partitions: &[Vec<Event>], next: &[usize]) -> Option<usize> {
+    let open: Vec<usize> = (0..partitions.len()).filter(|open| next[*open] < partitions[*open].len()).collect();
+    (!open.is_empty()).then(|| open[random.below(open.len() as u64) as usize])
+}
+
+#[test]
+fn windows_late_rows_and_rejects_equal_the_oracle_however_rows_are_cut_and_state_is_restored() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
+    let base = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(clock()));
+    let cases = number("WEIR_TEST_CASES").unwrap_or(DEFAULT_CASES);
+    println!("WEIR_TEST_SEED={base} ({cases} cases)");
+    let (mut windows, mut late, mut rejected) = (0, 0, 0);
+    for case in 0..cases {
+        let mut random = Random::new(base.wrapping_add(case));
+        let origin_us = [-500, 0, 1_772_359_200_000_000][random.below(3) as usize];
+        let size_us = [1, 60, 100, 1000][random.below(4) as usize];
+        let offset_us = (random.below(size_us as u64 * 2 - 1) as i64) - (size_us - 1);
+        let partitions: Vec<Vec<Event>> = (0..1 + random.below(3)).map(|_| events(&mut random, origin_us)).collect();
+        let mut expected = oracle(&partitions, size_us, offset_us);
+        expected.late.sort_unstable();
+        expected.rejected.sort_unstable();
+        let outcome = run(&mut random, &partitions, size_us, offset_us);
+        assert_eq!(outcome, expected, "WEIR_TEST_SEED={}, size {size_us}, offset {offset_us}", base.wrapping_add(case));
+        windows += outcome.windows.len();
+        late += outcome.late.len();
+        rejected += outcome.rejected.len();
+    }
+    assert!(windows > 0 && late > 0 && rejected > 0, "{windows} results, {late} late, {rejected} rejected");
+}
