@@ -3,11 +3,16 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage (from clap), 69 a service or the pipeline is not there, 70 a fault of
 //! Weir, 78 the manifest is at fault, 130 interrupted twice.
 
+mod client;
+mod dead_letters;
+mod generate;
 mod load;
 mod output;
-#[path = "plugin/mod.rs"]
 mod plugin;
+mod plugins;
 mod run;
+mod status;
+mod swap;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +44,27 @@ enum Command {
     /// Print the JSON Schema of manifests, for editors.
     #[command(after_help = "Examples:\n  weir schema > pipeline.schema.json")]
     Schema,
+    /// Say what a running pipeline does: rows, versions, epochs, what waits.
+    #[command(after_help = status::EXAMPLES)]
+    Status(client::Server),
+    /// End a running pipeline as SIGTERM does: seal, make durable, expose.
+    #[command(after_help = "Examples:\n  weir stop")]
+    Stop(client::Server),
+    /// Put another version of a plugin into the running pipeline.
+    #[command(after_help = swap::SWAP_EXAMPLES)]
+    Swap(swap::SwapArgs),
+    /// Watch a plugin's folder: build, check and swap on every save.
+    #[command(after_help = swap::DEV_EXAMPLES)]
+    Dev(swap::DevArgs),
+    /// Make, build, check and look into plugins.
+    #[command(subcommand)]
+    Plugin(plugins::PluginCommand),
+    /// Write made-up events to a file, to standard output or to Kafka.
+    #[command(after_help = generate::EXAMPLES)]
+    Generate(generate::GenerateArgs),
+    /// Look at what a pipeline refused.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLetterCommand),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +73,13 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, cli.output),
         Command::Validate(args) => load::validate(&args, cli.output),
         Command::Schema => output::print_json(&weir_manifest::schema_json()),
+        Command::Status(server) => status::status(&server, cli.output),
+        Command::Stop(server) => status::stop(&server, cli.output),
+        Command::Swap(args) => swap::swap(&args, cli.output),
+        Command::Dev(args) => swap::dev(&args),
+        Command::Plugin(command) => plugins::run(&command, cli.output),
+        Command::Generate(args) => generate::generate(&args, cli.output),
+        Command::DeadLetters(command) => dead_letters::run(&command, cli.output),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,8 @@
 mod progress;
 mod signals;
 
+pub use progress::grouped;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use weir_runtime::{End, Pipeline, RunError, Setup, StartError};
+use weir_runtime::{CrashPoint, End, Pipeline, RunError, Setup, StartError};
 
 use crate::load::{self, ManifestArgs};
 use crate::output::{self, FAILED, Failure, Format, UNAVAILABLE};
@@ -39,6 +41,9 @@ pub struct RunArgs {
     /// How long a swapped-in plugin version is watched, in seconds.
     #[arg(long, default_value_t = 30)]
     pub watch_s: u64,
+    /// For tests of recovery: abort at sealed:N, durable:N or exposed:N.
+    #[arg(long, hide = true, value_parser = crash_point)]
+    pub crash_at: Option<CrashPoint>,
     /// No progress display.
     #[arg(short, long)]
     pub quiet: bool,
@@ -54,6 +59,7 @@ pub fn run(args: &RunArgs, format: Format) -> Result<(), Failure> {
         state_dir: args.state.clone().unwrap_or_else(|| crate::default_state_dir(&plan.pipeline)),
         workers: args.workers.unwrap_or(cores).max(1),
         watch: Duration::from_secs(args.watch_s),
+        crash_at: args.crash_at,
     };
     let head = format!(
         "{} · profile {} · state {}",
@@ -89,6 +95,17 @@ pub fn run(args: &RunArgs, format: Format) -> Result<(), Failure> {
             Ok(())
         }
         Err(error) => Err(failure(&error)),
+    }
+}
+
+fn crash_point(text: &str) -> Result<CrashPoint, String> {
+    let (point, epoch) = text.split_once(':').ok_or("say where and when: durable:3")?;
+    let epoch = epoch.parse().map_err(|_| format!("`{epoch}` is no epoch"))?;
+    match point {
+        "sealed" => Ok(CrashPoint::Sealed(epoch)),
+        "durable" => Ok(CrashPoint::Durable(epoch)),
+        "exposed" => Ok(CrashPoint::Exposed(epoch)),
+        other => Err(format!("no point `{other}`; there are sealed, durable, exposed")),
     }
 }
 

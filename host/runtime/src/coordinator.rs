@@ -72,6 +72,18 @@ pub struct Wiring {
     pub dead_letters: Option<DeadLetterSink>,
     pub status: Arc<StatusBoard>,
     pub pipeline: Arc<str>,
+    pub crash_at: Option<CrashPoint>,
+}
+
+/// Where a test of recovery lets the process abort, as if it had been killed there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashPoint {
+    /// Sealed, and not handed to the log.
+    Sealed(u64),
+    /// In the log, and exposed to no sink.
+    Durable(u64),
+    /// Visible in some sink, and not acknowledged.
+    Exposed(u64),
 }
 
 pub struct SinkWiring {
@@ -268,6 +280,7 @@ impl Coordinator {
                 stored.acked = acked;
             }
         }
+        self.crash_if(CrashPoint::Sealed(epoch));
         record.meta = meta.encode();
         let _ = self.wiring.log.send(LogCommand::Append(record));
     }
@@ -275,6 +288,7 @@ impl Coordinator {
     fn log_event(&mut self, event: LogEvent) {
         match event {
             LogEvent::Written { epoch, snapshot_due, sizes } => {
+                self.crash_if(CrashPoint::Durable(epoch));
                 self.snapshot_due = self.snapshot_due.or(snapshot_due.filter(|_| self.snapshots.is_empty()));
                 self.wiring.status.durable(epoch, &sizes);
                 if let Some(snapshot) = self.snapshots.remove(&epoch) {
@@ -320,6 +334,7 @@ impl Coordinator {
             }
             SinkEvent::Accepted { epoch } => self.input(Input::Accepted { sink, epoch }),
             SinkEvent::Exposed { through } => {
+                self.crash_if(CrashPoint::Exposed(through));
                 self.input(Input::Exposed { sink, through });
                 self.acknowledge(sink);
             }
@@ -336,6 +351,12 @@ impl Coordinator {
                 self.fail(&format!("sink `{name}`: {message}"), "another instance runs this pipeline; stop one of them");
             }
             SinkEvent::Failed { message, next } => self.fail(&format!("sink `{name}`: {message}"), &next),
+        }
+    }
+
+    fn crash_if(&self, here: CrashPoint) {
+        if self.wiring.crash_at == Some(here) {
+            std::process::abort();
         }
     }
 

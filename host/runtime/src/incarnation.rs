@@ -19,7 +19,7 @@ use weir_stream::{Source, SourceError};
 use crate::bind;
 use crate::channel::Wake;
 use crate::control::Control;
-use crate::coordinator::{Command, Coordinator, DeadLetterSink, Outcome, RecoveredSink, Recovery, SinkWiring, Wiring};
+use crate::coordinator::{Command, Coordinator, CrashPoint, DeadLetterSink, Outcome, RecoveredSink, Recovery, SinkWiring, Wiring};
 use crate::log_writer;
 use crate::meta::{EpochMeta, MetaError};
 use crate::plan::Plan;
@@ -41,6 +41,8 @@ pub struct Setup {
     pub workers: usize,
     /// How long a new plugin version is watched.
     pub watch: Duration,
+    /// For tests of recovery: the process aborts at this point.
+    pub crash_at: Option<CrashPoint>,
 }
 
 /// Why an incarnation did not start.
@@ -135,6 +137,7 @@ pub fn run(
         dead_letters: plan.dead_letters.map(|number| DeadLetterSink { number }),
         status: Arc::clone(status),
         pipeline: Arc::clone(&plan.pipeline),
+        crash_at: setup.crash_at,
     };
     let coordinator = Coordinator::new(wiring, limits(plan), recovery);
     let mut workers = Vec::new();

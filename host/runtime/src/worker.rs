@@ -44,7 +44,12 @@ pub fn spawn(
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         wake.set(std::thread::current());
-        run(tasks, &shared);
+        // A panic is a fault of Weir: the open epoch is worthless, and nobody must wait for its barrier.
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(tasks, &shared)));
+        if ran.is_err() {
+            let message = "a worker panicked; its message is in the log".to_owned();
+            shared.tell(TaskEvent::Failed(TaskFault::Internal { step: format!("worker {number}").into(), message }));
+        }
     })
 }
 

@@ -195,6 +195,7 @@ impl Assembly<'_> {
             meter: self.status.meter(&planned.id),
             partition_meter: Arc::clone(&partition_meter),
             idle_after,
+            epoch_rows: self.plan.manifest.state.epoch.max_rows,
             state: ReadState::new(stored.next_offset, stored.idle),
         };
         Ok((task, partition_meter))

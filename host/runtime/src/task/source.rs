@@ -36,6 +36,8 @@ pub struct SourceTask {
     pub meter: Arc<StepMeter>,
     pub partition_meter: Arc<PartitionMeter>,
     pub idle_after: Option<Duration>,
+    /// Records of this partition in one epoch; reading waits for the barrier then.
+    pub epoch_rows: u64,
     pub state: ReadState,
 }
 
@@ -83,16 +85,17 @@ impl Task for SourceTask {
             self.state.awake_at = Instant::now();
             return Ok(Activity::Idle);
         }
-        if self.state.retry_at.is_some_and(|at| Instant::now() < at) {
+        let left = self.epoch_rows.saturating_sub(self.state.counts.rows_in);
+        if left == 0 || self.state.retry_at.is_some_and(|at| Instant::now() < at) {
             return Ok(Activity::Idle);
         }
-        self.read(shared)
+        self.read(POLL_RECORDS.min(usize::try_from(left).unwrap_or(POLL_RECORDS)), shared)
     }
 }
 
 impl SourceTask {
-    fn read(&mut self, shared: &Shared) -> Result<Activity, TaskFault> {
-        let poll = match self.reader.poll(POLL_RECORDS, POLL_BYTES) {
+    fn read(&mut self, records: usize, shared: &Shared) -> Result<Activity, TaskFault> {
+        let poll = match self.reader.poll(records, POLL_BYTES) {
             Ok(poll) => poll,
             Err(error) => return self.read_failed(error),
         };

@@ -1,0 +1,64 @@
+//! Talks to the admin API of a running pipeline.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::de::DeserializeOwned;
+use weir_runtime::admin::Problem;
+use weir_runtime::{Status, SwapReport};
+
+use crate::output::{FAILED, Failure, UNAVAILABLE};
+
+/// A swap waits for a barrier; everything else answers at once.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where the running pipeline's admin API is.
+#[derive(Args, Clone)]
+pub struct Server {
+    /// Address of the running pipeline's admin API.
+    #[arg(long, default_value = "127.0.0.1:7420", env = "WEIR_ADMIN")]
+    pub admin: String,
+}
+
+impl Server {
+    pub fn status(&self) -> Result<Status, Failure> {
+        self.answer(self.agent().get(self.url("/pipeline")).call())
+    }
+
+    pub fn swap(&self, step: &str, component: &[u8]) -> Result<SwapReport, Failure> {
+        let request = self.agent().post(self.url(&format!("/pipeline/steps/{step}/plugin")));
+        self.answer(request.header("content-type", "application/wasm").send(component))
+    }
+
+    pub fn stop(&self) -> Result<(), Failure> {
+        let request = self.agent().post(self.url("/pipeline/stop")).header("content-type", "application/json");
+        request.send("{}").map(drop).map_err(|error| self.unreachable(&error))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.admin)
+    }
+
+    fn agent(&self) -> ureq::Agent {
+        let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
+        config.into()
+    }
+
+    fn answer<T: DeserializeOwned>(
+        &self,
+        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<T, Failure> {
+        let mut response = response.map_err(|error| self.unreachable(&error))?;
+        let unreadable = |error: ureq::Error| Failure::new(FAILED, format!("{}: {error}", self.admin));
+        if response.status().is_success() {
+            return response.body_mut().read_json().map_err(unreadable);
+        }
+        let problem: Problem = response.body_mut().read_json().map_err(unreadable)?;
+        Err(Failure::new(FAILED, problem.message).details(problem.faults).next(problem.next))
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Failure {
+        Failure::new(UNAVAILABLE, format!("no running pipeline at {}: {error}", self.admin))
+            .next("start one with `weir run`, or say where it is with --admin")
+    }
+}

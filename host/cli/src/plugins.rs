@@ -1,0 +1,206 @@
+//! `weir plugin`: new, build, check, inspect.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use weir_runtime::gate::{self, GateError};
+use weir_runtime::plan::{PlannedKind, component_path};
+use weir_stream::TransformFactory;
+
+use crate::load::{self, ManifestArgs};
+use crate::output::{self, CONFIG, FAILED, Failure, Format};
+use crate::plugin::{self, BuildOptions, Language};
+
+#[derive(Subcommand)]
+pub enum PluginCommand {
+    /// Write a plugin project that builds and passes its test.
+    #[command(after_help = "Examples:\n  weir plugin new clean --lang rust")]
+    New {
+        name: String,
+        /// The language of the project.
+        #[arg(long, default_value = "rust", value_parser = ["rust"])]
+        lang: String,
+        /// Where to write it [default: a folder of the plugin's name].
+        #[arg(long)]
+        path: Option<PathBuf>,
+    },
+    /// Compile a plugin to a component.
+    #[command(after_help = "Examples:\n  weir plugin build plugins/clean-events")]
+    Build {
+        /// The plugin's folder.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Use no network.
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Say whether a plugin fits a step, and if not why.
+    #[command(
+        after_help = "Examples:\n  weir plugin check clean.wasm --pipeline pipelines/ecommerce/pipeline.yaml --step clean"
+    )]
+    Check(CheckArgs),
+    /// Show what a component is: worlds, columns, capabilities, digest, size.
+    #[command(
+        after_help = "Examples:\n  weir plugin inspect clean.wasm\n  weir plugin inspect clean.wasm --pipeline pipeline.yaml --step clean"
+    )]
+    Inspect {
+        /// A component file or a plugin's folder.
+        plugin: PathBuf,
+        /// A manifest whose step gives configuration and input, to show the columns too.
+        #[arg(long, requires = "step")]
+        pipeline: Option<PathBuf>,
+        #[arg(long)]
+        step: Option<String>,
+        #[arg(short, long)]
+        profile: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub struct CheckArgs {
+    /// A component file or a plugin's folder.
+    pub plugin: PathBuf,
+    /// The manifest of the pipeline.
+    #[arg(long)]
+    pub pipeline: PathBuf,
+    /// The step.
+    #[arg(long)]
+    pub step: String,
+    #[arg(short, long)]
+    pub profile: Option<String>,
+}
+
+pub fn run(command: &PluginCommand, format: Format) -> Result<(), Failure> {
+    match command {
+        PluginCommand::New { name, path, .. } => new(name, path.as_deref(), format),
+        PluginCommand::Build { folder, offline } => build(folder, *offline, format),
+        PluginCommand::Check(args) => check(args, format),
+        PluginCommand::Inspect { plugin, pipeline, step, profile } => {
+            let site = pipeline.as_ref().zip(step.as_ref());
+            inspect(plugin, site, profile.as_ref(), format)
+        }
+    }
+}
+
+fn new(name: &str, path: Option<&Path>, format: Format) -> Result<(), Failure> {
+    let created = plugin::scaffold(name, Language::Rust, path).map_err(|error| Failure::new(FAILED, error.to_string()))?;
+    let folder = created.folder.display().to_string();
+    if format == Format::Json {
+        return output::print_json(&json!({ "folder": folder, "source": created.source.display().to_string() }));
+    }
+    println!("wrote {folder}");
+    println!("  edit   {}", created.source.display());
+    println!("  test   cargo test          (in the folder; no Wasm needed)");
+    println!("  build  weir plugin build {folder}");
+    println!("  run    weir dev {folder}   (swaps it into a running pipeline on every save)");
+    Ok(())
+}
+
+fn build(folder: &Path, offline: bool, format: Format) -> Result<(), Failure> {
+    let options = BuildOptions { offline, ..BuildOptions::default() };
+    let built = plugin::build(folder, &options, &mut |line| eprintln!("{line}"));
+    let built = built.map_err(|error| Failure::new(FAILED, error.to_string()))?;
+    if format == Format::Json {
+        return output::print_json(&json!({
+            "name": built.name, "version": built.version, "path": built.path.display().to_string(),
+            "digest": built.digest, "bytes": built.size_bytes,
+        }));
+    }
+    println!("{built}");
+    println!("  {}", built.path.display());
+    Ok(())
+}
+
+/// What the gate says of a plugin for a step of a manifest.
+fn fit(plugin: &Path, pipeline: &Path, step: &str, profile: Option<&String>) -> Result<impl TransformFactory, Failure> {
+    let engine = load::engine()?;
+    let manifest = ManifestArgs { manifest: pipeline.to_owned(), profile: profile.cloned(), overlays: Vec::new() };
+    let plan = load::plan(&manifest, &engine)?;
+    let sites = plan.steps.iter().filter_map(|planned| match &planned.kind {
+        PlannedKind::Plugin(plugin) => Some((&*planned.id, Arc::clone(&plugin.gate))),
+        _ => None,
+    });
+    let sites: Vec<_> = sites.collect();
+    let Some((_, site)) = sites.iter().find(|(id, _)| *id == step) else {
+        let has = sites.iter().map(|(id, _)| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+        return Err(Failure::new(CONFIG, format!("no step `{step}` with a plugin; the pipeline has {has}")));
+    };
+    let path = component_path(plugin).map_err(|message| Failure::new(FAILED, message))?;
+    let component = gate::load(&engine, &path, &site.limits).map_err(|error| Failure::new(FAILED, error.to_string()))?;
+    site.fitting_factory(&component).map_err(|error| refused(&error))
+}
+
+fn refused(error: &GateError) -> Failure {
+    Failure::new(FAILED, error.to_string()).details(error.faults().to_vec()).next("change the plugin or the manifest")
+}
+
+fn check(args: &CheckArgs, format: Format) -> Result<(), Failure> {
+    let factory = fit(&args.plugin, &args.pipeline, &args.step, args.profile.as_ref())?;
+    let contract = factory.contract();
+    match format {
+        Format::Json => output::print_json(&json!({ "fits": true, "step": args.step, "digest": &**factory.digest() })),
+        Format::Text => {
+            println!("{} {} fits step `{}`", contract.name, contract.version, args.step);
+            Ok(())
+        }
+    }
+}
+
+fn inspect(
+    plugin: &Path,
+    site: Option<(&PathBuf, &String)>,
+    profile: Option<&String>,
+    format: Format,
+) -> Result<(), Failure> {
+    let path = component_path(plugin).map_err(|message| Failure::new(FAILED, message))?;
+    let bytes = std::fs::read(&path).map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))?;
+    let info = weir_sandbox::inspect(&bytes).map_err(|error| Failure::new(FAILED, error.to_string()))?;
+    let fitted = site.map(|(pipeline, step)| fit(plugin, pipeline, step, profile)).transpose()?;
+    let contract = fitted.as_ref().map(TransformFactory::contract);
+    let columns = contract.map(|contract| {
+        let writes = |output: &weir_stream::OutputContract| {
+            let fields = output.writes.iter();
+            fields.map(|field| format!("{} {}", field.name(), gate::type_name(field.data_type()))).collect::<Vec<_>>()
+        };
+        let outputs = contract.outputs.iter();
+        let outputs: Vec<_> = outputs
+            .map(|output| json!({ "name": output.name, "writes": writes(output), "drops": output.drops }))
+            .collect();
+        json!({
+            "name": contract.name, "version": contract.version, "reads": contract.reads, "outputs": outputs,
+            "deterministic": contract.deterministic,
+        })
+    });
+    if format == Format::Json {
+        return output::print_json(&json!({
+            "path": path.display().to_string(), "digest": info.digest, "bytes": info.size, "worlds": info.worlds,
+            "capabilities": info.imports, "exports": info.exports, "contract": columns,
+        }));
+    }
+    println!("{}", path.display());
+    println!("  digest        {}", info.digest);
+    println!("  size          {} KiB", info.size.div_ceil(1024));
+    println!("  worlds        {}", info.worlds.join(", "));
+    println!("  capabilities  {}", if info.imports.is_empty() { "none".to_owned() } else { info.imports.join(", ") });
+    match contract {
+        Some(contract) => show_contract(contract),
+        None => println!("  columns       depend on the step: say --pipeline and --step"),
+    }
+    Ok(())
+}
+
+fn show_contract(contract: &weir_stream::TransformContract) {
+    println!("  plugin        {} {}", contract.name, contract.version);
+    println!("  reads         {}", contract.reads.join(", "));
+    for output in &contract.outputs {
+        let fields = output.writes.iter();
+        let writes: Vec<_> =
+            fields.map(|field| format!("{} {}", field.name(), gate::type_name(field.data_type()))).collect();
+        println!("  writes        {} ({})", writes.join(", "), output.name);
+        if !output.drops.is_empty() {
+            println!("  drops         {} ({})", output.drops.join(", "), output.name);
+        }
+    }
+}
