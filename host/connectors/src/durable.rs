@@ -23,14 +23,14 @@ pub(crate) fn create_folders(folder: &Path) -> io::Result<()> {
     let parent = folder.parent().unwrap_or(Path::new(""));
     create_folders(parent)?;
     match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !folder.is_dir() => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !folder.is_dir() => Err(error),
         _ => sync_folder(parent),
     }
 }
 
-/// Puts `bytes` in the place of `path`.
+/// Puts `bytes` in the place of `path`. Callers hold a lock: two at a time would share the temporary file.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = write_temporary(path, bytes)?;
+    let temporary = write_temporary(path, "tmp", bytes)?;
     fs::rename(&temporary, path)?;
     sync_folder(path.parent().unwrap_or(Path::new("")))
 }
@@ -38,7 +38,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Creates `path` with `bytes`, unless it exists: then nothing changes and the answer is false. Of several callers
 /// at the same time exactly one is answered true.
 pub(crate) fn put_if_absent(path: &Path, bytes: &[u8]) -> io::Result<bool> {
-    let temporary = write_temporary(path, bytes)?;
+    // The process id keeps two processes from writing to one temporary file.
+    let temporary = write_temporary(path, &format!("{}.tmp", std::process::id()), bytes)?;
     let linked = fs::hard_link(&temporary, path);
     fs::remove_file(&temporary)?;
     match linked {
@@ -48,11 +49,11 @@ pub(crate) fn put_if_absent(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     }
 }
 
-/// The process id keeps two processes from writing to one temporary file.
-fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+/// Writes and syncs `.<name>.<suffix>` beside `path`.
+fn write_temporary(path: &Path, suffix: &str, bytes: &[u8]) -> io::Result<PathBuf> {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.tmp", std::process::id()));
+    name.push(format!(".{suffix}"));
     let temporary = path.with_file_name(name);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
     file.write_all(bytes)?;

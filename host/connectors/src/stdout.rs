@@ -55,3 +55,32 @@ impl<W: Write + Send> Sink for StdoutSink<W> {
         Ok(ExposeOutcome { exposed: Some(entry.epoch), rejects: Vec::new() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use weir_stream::{PayloadBlock, Payloads};
+
+    use super::*;
+
+    #[test]
+    fn lines_come_out_in_order_and_what_is_not_acknowledged_is_asked_for_again() {
+        let entry = |epoch: u64, line: &str| {
+            let values: Payloads = [line.as_bytes()].into_iter().collect();
+            let block = PayloadBlock { values, keys: None, timestamps_us: vec![0] };
+            SinkEpoch { epoch, previous: epoch - 1, data: Arc::new(SinkData::Payloads(vec![block])) }
+        };
+        let mut sink = StdoutSink::to(Vec::new());
+        assert_eq!(sink.recover(4).unwrap(), SinkPosition::Epoch(4));
+        assert_eq!(sink.expose(&entry(5, "a")).unwrap().exposed, Some(5));
+        sink.expose(&entry(6, "b")).unwrap();
+        assert_eq!(sink.recover(4).unwrap(), SinkPosition::Epoch(6), "this process knows what it has written");
+        assert_eq!(sink.output, b"a\nb\n");
+        assert_eq!(
+            StdoutSink::to(Vec::new()).recover(0).unwrap(),
+            SinkPosition::Epoch(0),
+            "a new one wants everything"
+        );
+    }
+}

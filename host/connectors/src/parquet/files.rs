@@ -33,8 +33,9 @@ pub(super) fn is_part(name: &str) -> bool {
     name.starts_with("part-") && name.ends_with(".parquet")
 }
 
+/// Also of manifests that were never put.
 pub(super) fn is_temporary(name: &str) -> bool {
-    name.starts_with(".part-") && name.ends_with(".tmp")
+    (name.starts_with(".part-") || name.starts_with(".manifest-")) && name.ends_with(".tmp")
 }
 
 /// Names of one instance's files.

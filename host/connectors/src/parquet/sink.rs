@@ -9,10 +9,10 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use weir_stream::{ChangeKind, Changes, ExposeOutcome, RowBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition};
 
+use super::ParquetConfig;
 use super::files::{Gathering, MAX_OPEN_FOLDERS, Names, is_part, is_temporary};
 use super::manifest::{Manifests, Newest};
 use super::partition::Partitioner;
-use super::{OWN_FOLDER, ParquetConfig};
 use crate::clock::{self, Clock};
 use crate::durable;
 use crate::identity::{chain_broken, fatal, fenced};
@@ -236,9 +236,7 @@ fn clear(target: &Path, below: &str, exposed: &HashSet<String>) -> Result<(), Si
         let Ok(name) = entry.file_name().into_string() else { continue };
         let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
         if entry.file_type().map_err(failed)?.is_dir() {
-            if path != OWN_FOLDER {
-                clear(target, &path, exposed)?;
-            }
+            clear(target, &path, exposed)?;
         } else if is_temporary(&name) || (is_part(&name) && !exposed.contains(&path)) {
             fs::remove_file(entry.path()).map_err(failed)?;
         }

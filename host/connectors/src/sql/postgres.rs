@@ -308,6 +308,7 @@ fn classify(target: &str, error: &sqlx::Error) -> DatabaseError {
     match &*code {
         "P0001" | "54000" => return refused("sql-refused", database.as_ref()),
         "57P04" | "3D000" => return fatal(message, "create the database, or correct its name in the URL").into(),
+        "3F000" => return fatal(message, "create the schema, or correct `table`").into(),
         "42501" => {
             return fatal(message, "grant the sink's user INSERT, UPDATE, DELETE and SELECT on its tables").into();
         }

@@ -172,5 +172,5 @@ fn kind(draws: &Draws) -> (usize, bool, bool) {
         draw -= KINDS[number].1;
         number += 1;
     }
-    (number, (draws.time >> 44) % 32 == 0, number >= 3)
+    (number, (draws.time >> 44).is_multiple_of(32), number >= 3)
 }

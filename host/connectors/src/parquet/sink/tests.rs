@@ -11,7 +11,7 @@ use arrow_schema::{DataType, Field, Schema};
 
 use super::*;
 use crate::identity::SinkIdentity;
-use crate::parquet::{count_parquet_rows, read_parquet};
+use crate::parquet::{OWN_FOLDER, count_parquet_rows, read_parquet};
 
 fn config(folder: &Path) -> ParquetConfig {
     let fields = vec![Field::new("n", DataType::Int64, false), Field::new("shelf", DataType::Utf8, true)];
