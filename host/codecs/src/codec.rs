@@ -51,8 +51,8 @@ pub trait Decoder: Send {
     /// Decodes the records of `range`. Every record is either a row or a reject, whatever its bytes are.
     ///
     /// # Panics
-    /// When the range is not within the records or holds more than [`MAX_DECODE_BYTES`]; callers bound their
-    /// batches far below it.
+    /// When the range is not within the records or holds more than [`MAX_DECODE_BYTES`], in payloads or in one
+    /// column; callers bound their batches far below it.
     fn decode(&mut self, records: &SourceRecords, range: Range<usize>) -> Decoded;
 }
 

@@ -62,7 +62,8 @@ struct VarBytes {
 
 impl VarBytes {
     fn end_value(&mut self) {
-        self.offsets.push(self.bytes.len() as i32);
+        let end = i32::try_from(self.bytes.len()).expect("a batch holds far less than 2 GiB in one column");
+        self.offsets.push(end);
     }
 
     fn truncate(&mut self, rows: usize) {

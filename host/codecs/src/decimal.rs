@@ -40,7 +40,7 @@ fn shift_up(value: u128, places: i64) -> Option<u128> {
 
 fn shift_down(value: u128, places: i64) -> Option<u128> {
     let divisor = 10u128.checked_pow(u32::try_from(places).ok()?)?;
-    (value % divisor == 0).then(|| value / divisor)
+    value.is_multiple_of(divisor).then(|| value / divisor)
 }
 
 /// Exponents beyond this give the same answer as this.
