@@ -157,7 +157,7 @@ impl FromStr for Size {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut exact = SIZE_UNITS.iter().rev();
-        let (name, unit_bytes) = exact.find(|(_, bytes)| self.bytes % bytes == 0).unwrap_or(&("B", 1));
+        let (name, unit_bytes) = exact.find(|(_, bytes)| self.bytes.is_multiple_of(*bytes)).unwrap_or(&("B", 1));
         if self.bytes == 0 { f.write_str("0B") } else { write!(f, "{}{name}", self.bytes / unit_bytes) }
     }
 }
