@@ -22,15 +22,9 @@ pub(crate) fn lift(
     limits: &Limits,
 ) -> Result<Transformed, FunctionFault> {
     check_shape(&answer, contract, rows, limits)?;
-    let mut fates = Fates::new(rows);
-    for output in &answer.outputs {
-        let name = &contract.outputs[output.output as usize].name;
-        fates.select(name, &output.selection, contract.cardinality)?;
+    if !is_all_to_one_output(&answer) {
+        check_fates(&answer, contract, rows)?;
     }
-    for reject in &answer.rejects {
-        fates.reject(reject)?;
-    }
-    fates.finish(contract.cardinality, &answer)?;
     let rejects =
         answer.rejects.into_iter().map(|reject| Reject::new(reject.row, reject.code, reject.reason)).collect();
     let outputs = answer.outputs.into_iter().map(|output| {
@@ -75,6 +69,24 @@ fn selected(selection: &wire::Selection, rows: usize) -> usize {
         wire::Selection::All => rows,
         wire::Selection::Rows(selected) => selected.len(),
     }
+}
+
+/// The common answer, of which no row needs to be looked at.
+fn is_all_to_one_output(answer: &wire::Transformed) -> bool {
+    matches!(answer.outputs.as_slice(), [wire::OutputRows { selection: wire::Selection::All, .. }])
+        && answer.rejects.is_empty()
+}
+
+fn check_fates(answer: &wire::Transformed, contract: &TransformContract, rows: usize) -> Result<(), FunctionFault> {
+    let mut fates = Fates::new(rows);
+    for output in &answer.outputs {
+        let name = &contract.outputs[output.output as usize].name;
+        fates.select(name, &output.selection, contract.cardinality)?;
+    }
+    for reject in &answer.rejects {
+        fates.reject(reject)?;
+    }
+    fates.finish(contract.cardinality, answer)
 }
 
 /// What became of each row of the input.
