@@ -45,21 +45,9 @@ pub fn manifest(args: &ManifestArgs) -> Result<Manifest, Failure> {
     let text = read(&args.manifest)?;
     let overlays = args.overlays.iter().map(|path| Ok((path.clone(), read(path)?))).collect::<Result<_, _>>()?;
     let environment = |name: &str| std::env::var(name).ok();
-    let profile = args.profile.clone().or_else(|| only_profile(&text));
+    let profile = args.profile.clone().or_else(|| weir_manifest::default_profile(&text));
     let options = ParseOptions { profile: profile.as_deref(), environment: &environment, overlays };
     Manifest::parse(&args.manifest, &text, &options).map_err(Failure::Manifest)
-}
-
-/// With one profile there is nothing to choose; with several, `embedded` needs nothing installed.
-fn only_profile(text: &str) -> Option<String> {
-    let environment = |_: &str| Some(String::new());
-    let options = ParseOptions { profile: None, environment: &environment, overlays: Vec::new() };
-    let checked = weir_manifest::check(Path::new(""), text, &options);
-    let names: Vec<String> = checked.manifest?.profiles.names().map(str::to_owned).collect();
-    match &names[..] {
-        [only] => Some(only.clone()),
-        several => several.iter().find(|name| *name == "embedded").cloned(),
-    }
 }
 
 /// The whole plan: columns, expressions, plugins.

@@ -1,6 +1,7 @@
 //! A plugin as a step of one task: calls it, switches to another version behind a barrier, and keeps a sample of its
 //! input for the next version's self-test.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -15,20 +16,24 @@ use crate::shared::{Shared, TaskEvent, TaskFault};
 /// Rows of input that are kept for self-tests.
 pub const SAMPLE_ROWS: usize = 1024;
 
-/// The newest input of a plugin step, shared with the gate.
+/// The newest input of a plugin step, about [`SAMPLE_ROWS`] of it, shared with the gate.
 #[derive(Debug, Default)]
-pub struct Sample(Mutex<Option<Batch>>);
+pub struct Sample(Mutex<VecDeque<Batch>>);
 
 impl Sample {
     fn keep(&self, batch: &Batch) {
-        // The gate holds the lock only to clone; a sample that is skipped is followed by another.
-        if let Ok(mut sample) = self.0.try_lock() {
-            *sample = Some(batch.slice(0, batch.rows().min(SAMPLE_ROWS)));
+        // The gate holds the lock only to clone; a batch that is skipped is followed by another.
+        let Ok(mut sample) = self.0.try_lock() else { return };
+        sample.push_back(batch.slice(0, batch.rows().min(SAMPLE_ROWS)));
+        let mut rows: usize = sample.iter().map(Batch::rows).sum();
+        while let Some(oldest) = sample.front().map(Batch::rows).filter(|oldest| rows - oldest >= SAMPLE_ROWS) {
+            rows -= oldest;
+            sample.pop_front();
         }
     }
 
-    pub fn get(&self) -> Option<Batch> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn get(&self) -> Vec<Batch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
