@@ -1,0 +1,154 @@
+//! A Kafka broker of one node (KRaft), from the jars that the project publishes.
+//!
+//! Ready means: our own process lives and answers a request of Kafka's protocol on its port.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::install::{JAVA, MAVEN, find_or_install};
+use crate::process::Process;
+
+const START_BOUND: Duration = Duration::from_secs(60);
+const ANSWER_BOUND: Duration = Duration::from_secs(1);
+const HEAP: &str = "-Xmx512m";
+
+/// The version in `pom.xml`; names the folder of jars.
+const VERSION: &str = "4.3.1";
+
+const POM: &str = include_str!("../pom.xml");
+
+/// A running broker.
+#[derive(Debug)]
+pub struct Kafka {
+    process: Process,
+    port: u16,
+    // Dropped after the process: fields drop in order.
+    _folder: tempfile::TempDir,
+}
+
+impl Kafka {
+    /// Starts a broker with nothing in it. The first start on a machine downloads 54 MB.
+    ///
+    /// # Errors
+    /// When a program or a jar is missing, or the broker does not come up.
+    pub fn start() -> Result<Self> {
+        let java = find_or_install(JAVA)?;
+        let jars = jars()?;
+        let folder = tempfile::Builder::new().prefix("weir-kafka-").tempdir()?;
+        let (port, controller) = (crate::free_port()?, crate::free_port()?);
+        let properties = folder.path().join("server.properties");
+        std::fs::write(&properties, server_properties(folder.path(), port, controller))?;
+        format_storage(&java, &jars, &properties)?;
+        let mut command = Command::new(&java);
+        command.args([HEAP, "-XX:+UseSerialGC", "-cp"]).arg(class_path(&jars)).arg("kafka.Kafka").arg(&properties);
+        let mut process = Process::spawn("Kafka", command, &folder.path().join("kafka.log"))?;
+        process.wait_ready(START_BOUND, || answers(port))?;
+        Ok(Self { process, port, _folder: folder })
+    }
+
+    /// `host:port`.
+    pub fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+fn class_path(jars: &Path) -> PathBuf {
+    jars.join("*")
+}
+
+fn server_properties(folder: &Path, port: u16, controller: u16) -> String {
+    let data = folder.join("data");
+    let lines = [
+        "process.roles=broker,controller".to_owned(),
+        "node.id=1".to_owned(),
+        format!("listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}"),
+        format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}"),
+        "controller.listener.names=CONTROLLER".to_owned(),
+        format!("controller.quorum.bootstrap.servers=127.0.0.1:{controller}"),
+        format!("log.dirs={}", data.display()),
+        "offsets.topic.replication.factor=1".to_owned(),
+        "transaction.state.log.replication.factor=1".to_owned(),
+        "transaction.state.log.min.isr=1".to_owned(),
+        "share.coordinator.state.topic.replication.factor=1".to_owned(),
+        "share.coordinator.state.topic.min.isr=1".to_owned(),
+        "group.initial.rebalance.delay.ms=0".to_owned(),
+        // Fifty partitions each are for clusters; here they are only files to open.
+        "offsets.topic.num.partitions=4".to_owned(),
+        "transaction.state.log.num.partitions=4".to_owned(),
+        // A topic that is missing must be an error, not an empty topic.
+        "auto.create.topics.enable=false".to_owned(),
+    ];
+    lines.join("\n") + "\n"
+}
+
+fn format_storage(java: &Path, jars: &Path, properties: &Path) -> Result<()> {
+    let tool = |arguments: &[&str]| {
+        let mut command = Command::new(java);
+        command.arg("-cp").arg(class_path(jars)).arg("kafka.tools.StorageTool").args(arguments);
+        let output = command.output().context("java does not start")?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if !output.status.success() {
+            bail!("StorageTool {}: {text}\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(text)
+    };
+    let cluster = tool(&["random-uuid"])?;
+    let properties = properties.to_str().context("the temporary folder's name is not UTF-8")?;
+    tool(&["format", "--standalone", "-t", &cluster, "-c", properties]).map(drop)
+}
+
+/// The folder of jars, downloaded once. Two processes that miss it both download; the first to finish names it.
+fn jars() -> Result<PathBuf> {
+    let services = crate::cache_folder()?.join("services");
+    let jars = services.join(format!("kafka-{VERSION}"));
+    if jars.is_dir() {
+        return Ok(jars);
+    }
+    let maven = find_or_install(MAVEN)?;
+    eprintln!("downloading Kafka {VERSION} (54 MB) to {}", jars.display());
+    std::fs::create_dir_all(&services)?;
+    let work = tempfile::Builder::new().prefix(".kafka-").tempdir_in(&services)?;
+    let pom = work.path().join("pom.xml");
+    std::fs::write(&pom, POM)?;
+    let fetched = work.path().join("jars");
+    let output = Command::new(maven)
+        .args(["-q", "-B", "dependency:copy-dependencies", "-f"])
+        .arg(&pom)
+        .arg(format!("-DoutputDirectory={}", fetched.display()))
+        .output()
+        .context("mvn does not start")?;
+    if !output.status.success() {
+        bail!("Kafka's jars cannot be fetched\n{}", String::from_utf8_lossy(&output.stdout));
+    }
+    match std::fs::rename(&fetched, &jars) {
+        Err(_) if jars.is_dir() => Ok(jars),
+        renamed => renamed.map(|()| jars).context("the jars cannot be put in their place"),
+    }
+}
+
+/// Whether somebody on the port speaks Kafka: ApiVersions, version 0, as any client's first request.
+fn answers(port: u16) -> bool {
+    const CORRELATION: [u8; 4] = [0, 0, 0, 7];
+    let ask = || -> std::io::Result<bool> {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut stream = TcpStream::connect_timeout(&address, ANSWER_BOUND)?;
+        stream.set_read_timeout(Some(ANSWER_BOUND))?;
+        let mut request = vec![0, 0, 0, 10, 0, 18, 0, 0];
+        request.extend(CORRELATION);
+        request.extend([0xff, 0xff]);
+        stream.write_all(&request)?;
+        let mut answer = [0; 10];
+        stream.read_exact(&mut answer)?;
+        Ok(answer[4..8] == CORRELATION && answer[8..] == [0, 0])
+    };
+    ask().unwrap_or(false)
+}
