@@ -168,6 +168,9 @@ impl KafkaSink {
         let owned = transactional_properties(&self.config, max_batch_bytes);
         let properties = self.config.connection.properties(&producer_properties(), &owned);
         let mut producer = Producer::new(&self.config.topic, &properties).map_err(|error| self.fail(&error))?;
+        // A connection first: without one librdkafka lets half a second pass before it looks for the coordinator again.
+        let connected = producer.client().topic_metadata(&self.config.topic, self.config.connect_timeout());
+        connected.map_err(|error| self.fail(&explain(&producer, error)))?;
         let timeout = self.config.transaction_timeout();
         let started =
             self.watchdog.watch("init_transactions", timeout + WATCHDOG_GRACE, || producer.init_transactions(timeout));
