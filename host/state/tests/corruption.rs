@@ -138,7 +138,7 @@ fn a_flipped_bit_is_refused_or_harmless() {
     let [clean, killed] = with_every_file(|folder, path, bytes, tally| {
         let mut rng = SimRng::new(bytes.len() as u64);
         // Headers and what follows them byte by byte, the rest of each page here and there.
-        let dense = |at: &usize| at % 4096 < 160 || at % 509 == 0;
+        let dense = |at: &usize| at % 4096 < 160 || at.is_multiple_of(509);
         for at in (0..bytes.len()).filter(dense) {
             let mut damaged = bytes.to_vec();
             damaged[at] ^= 1 << rng.below(8);
@@ -230,8 +230,8 @@ fn files_of_another_folder_of_the_same_pipeline_are_refused() {
     }
     drop(store);
     let newest = |disk: &SimDisk| {
-        let logs = disk.paths().into_iter().filter(|path| path.to_string_lossy().contains("/log-"));
-        logs.last().unwrap()
+        let mut logs = disk.paths().into_iter().filter(|path| path.to_string_lossy().contains("/log-"));
+        logs.next_back().unwrap()
     };
     let path = newest(&mine);
     mine.put(&path, other.contents(&newest(&other)).unwrap());

@@ -5,7 +5,7 @@
 //! and synced again unless the end was a clean one.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Options, Store, segment_writers};
@@ -209,8 +209,8 @@ impl Found {
         let (mut log, mut outbox) = segment_writers(&options);
         for (first_epoch, segment) in &self.outbox {
             // The newest is not written to again: what is behind its last frame is not known.
-            let held = self.pending.frames.iter().filter(|(_, frame)| frame.segment.first_epoch == *first_epoch);
-            if let Some((last_epoch, frame)) = held.last() {
+            let mut held = self.pending.frames.iter().filter(|(_, frame)| frame.segment.first_epoch == *first_epoch);
+            if let Some((last_epoch, frame)) = held.next_back() {
                 outbox.add_sealed(&segment.path, *last_epoch, frame.frame.end());
             }
         }
@@ -399,7 +399,7 @@ fn check_not_freed(log: &Log, frame: &FrameAt, outbox: &OutboxSegments) -> Resul
     }
 }
 
-fn damaged_head(path: &PathBuf, frame: &FrameAt) -> OpenError {
+fn damaged_head(path: &Path, frame: &FrameAt) -> OpenError {
     let what = format!("epoch {}: offsets and meta do not match their checksum", frame.header.epoch);
     OpenError::corrupt(path, frame.head_offset(), what)
 }
