@@ -64,6 +64,12 @@ pub trait PartitionReader: Send {
 
     fn resume(&mut self) {}
 
+    /// Where reading goes on, known from the opening on where the service tells. A reader that started at the
+    /// latest offset must go on from here after a restart even if no record came before it.
+    fn position(&self) -> Option<i64> {
+        None
+    }
+
     /// Records between the position and the partition's end, if known.
     fn lag(&self) -> Option<u64> {
         None

@@ -138,7 +138,7 @@ impl Link {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // What would be fatal is in `last_error` too.
         let _ = self.serve(&mut state);
-        state.last_error.clone().unwrap_or(error)
+        advise(state.last_error.clone().unwrap_or(error))
     }
 
     fn serve(&self, state: &mut State) -> Result<(), SourceError> {
@@ -207,7 +207,7 @@ pub fn explain_by_events(error: NativeError, events: impl Iterator<Item = Client
         ClientEvent::Statistics(_) => None,
     });
     let noted = noted.fold(None, |best, error| Some(more_telling(best, error)));
-    noted.filter(|_| is_silence(error.code)).unwrap_or(error)
+    advise(noted.filter(|_| is_silence(error.code)).unwrap_or(error))
 }
 
 /// The newer of two events, unless it is the generic "all brokers down", which says less than the failure of one.
@@ -216,6 +216,14 @@ fn more_telling(older: Option<NativeError>, newer: NativeError) -> NativeError {
         Some(older) if newer.code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN => older,
         _ => newer,
     }
+}
+
+/// "All brokers down" is also what a client hears that speaks another protocol than the broker.
+fn advise(error: NativeError) -> NativeError {
+    if error.code != Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN {
+        return error;
+    }
+    NativeError { message: "no broker keeps a connection: check its address and `security.protocol`".into(), ..error }
 }
 
 /// No answer came; why not is told by events.

@@ -123,6 +123,10 @@ impl PartitionReader for KafkaReader {
         self.paused = false;
     }
 
+    fn position(&self) -> Option<i64> {
+        Some(self.cursor.position)
+    }
+
     fn lag(&self) -> Option<u64> {
         let high_watermark = match &self.feed {
             Some(feed) => feed.high_watermark()?,

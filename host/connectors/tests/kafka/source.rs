@@ -63,6 +63,7 @@ fn a_start_at_the_latest_offset_sees_only_what_comes_later() {
     write_numbered(&topic, 0..10);
     let config = KafkaSourceConfig { start: Start::Latest, ..topic.source_config() };
     let mut reader = Watched::new(KafkaSource::new(config).unwrap().open(0, None).unwrap());
+    assert_eq!(reader.reader.position(), Some(10), "the position is known before the first record");
     reader.until_caught_up();
     write_numbered(&topic, 10..12);
     assert_eq!(texts(&reader.take(2)), numbered(10..12));
