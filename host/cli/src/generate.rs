@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
-use weir_connectors::generate::ecommerce::{self, EventOptions};
+use weir_connectors::generate::ecommerce::{self, EventOptions, Malformed};
 use weir_connectors::kafka::{KafkaAdmin, KafkaConnection, KafkaWriter, TopicOptions};
 use weir_stream::{PayloadBlock, PayloadBuilder, SinkError};
 
@@ -129,7 +129,10 @@ fn lines(args: &GenerateArgs, options: &EventOptions, out: &mut impl Write) -> R
 fn kafka(args: &GenerateArgs, options: &EventOptions, topic: &str, brokers: &str) -> Result<(), Failure> {
     let failed = |error: SinkError| Failure::new(UNAVAILABLE, error.to_string());
     let connection = KafkaConnection::new(brokers);
-    KafkaAdmin::new(connection.clone()).create_topic(topic, &TopicOptions::new(args.partitions)).map_err(failed)?;
+    let mut topic_options = TopicOptions::new(args.partitions);
+    // The events are of a fixed day: under the broker's default retention they would be gone at once.
+    topic_options.configs.insert("retention.ms".into(), "-1".into());
+    KafkaAdmin::new(connection.clone()).create_topic(topic, &topic_options).map_err(failed)?;
     let mut writer = KafkaWriter::new(&connection, topic).map_err(failed)?;
     let started = Instant::now();
     let mut index = 0;
@@ -139,7 +142,13 @@ fn kafka(args: &GenerateArgs, options: &EventOptions, topic: &str, brokers: &str
         let mut timestamps_us = Vec::new();
         for _ in 0..BATCH.min(args.events - index) {
             let made = ecommerce::event(args.seed, index, options, values.buffer());
-            values.end_payload();
+            match made.malformed {
+                Some(Malformed::NullValue) => {
+                    values.abandon_payload();
+                    values.push_absent();
+                }
+                _ => values.end_payload(),
+            }
             timestamps_us.push(made.timestamp_us);
             index += 1;
         }

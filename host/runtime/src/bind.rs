@@ -72,6 +72,7 @@ pub fn generator(source: &str, generate: &GenerateConnector) -> Result<Generator
         disorder_ms: generate.disorder.map_or(defaults.disorder_ms, |disorder| (disorder.as_us() / 1000) as u32),
         duplicates: generate.duplicates.map_or(defaults.duplicates, |share| share.fraction()),
         malformed: generate.malformed.map_or(defaults.malformed, |share| share.fraction()),
+        dirty: generate.dirty.map_or(defaults.dirty, |share| share.fraction()),
         ..defaults
     };
     Ok(GeneratorConfig {
@@ -162,6 +163,11 @@ fn kafka_sink(identity: SinkIdentity, kafka: &KafkaConnector) -> Result<KafkaSin
     };
     connection.properties.entry("compression.type".into()).or_insert_with(|| compression.to_owned());
     let mut config = KafkaSinkConfig::new(identity, connection, kafka.topic.value.clone());
-    config.create = kafka.partitions.as_ref().map(|partitions| TopicOptions::new(partitions.value));
+    config.create = kafka.partitions.as_ref().map(|partitions| {
+        let mut options = TopicOptions::new(partitions.value);
+        // Records carry event time: under the broker's default retention, those of a replay would be gone at once.
+        options.configs.insert("retention.ms".into(), "-1".into());
+        options
+    });
     KafkaSink::new(config)
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use weir_sandbox::{PluginComponent, SandboxEngine};
 use weir_state::PluginFolder;
 
+use crate::barrier::StepCounts;
 use crate::coordinator::{Command, SwapRequest};
 use crate::gate::{GateError, GateSite, SelfTest};
 use crate::status::StatusBoard;
@@ -92,6 +93,8 @@ pub struct SwapReport {
     /// From the old version's last row to the new one's first; absent while no row came.
     pub pause_us: Option<u64>,
     pub watch_s: u64,
+    /// Sums by source and step when the old version ended; exact, since the swap stands between two epochs.
+    pub counts_before: BTreeMap<String, StepCounts>,
 }
 
 impl Control {
@@ -163,6 +166,7 @@ impl Control {
             epoch: result.epoch,
             pause_us: result.pause_ns.map(|pause| pause.div_ceil(1000)),
             watch_s: room.watch.as_secs(),
+            counts_before: result.counts_before,
         })
     }
 }

@@ -18,7 +18,7 @@ use weir_state::EpochRecord;
 use weir_stream::{SinkData, SinkEpoch, SinkReject};
 
 use crate::barrier::Barrier;
-use crate::log_writer::{LogCommand, LogEvent};
+use crate::log_writer::{LogCommand, LogEvent, Owed};
 use crate::meta::EpochMeta;
 use crate::shared::{Shared, TaskEvent, TaskFault};
 use crate::sink_runner::{SinkCommand, SinkEvent};
@@ -97,7 +97,7 @@ pub struct Coordinator {
     meta: EpochMeta,
     gathering: gathering::Gathering,
     /// Sealed and numbered, not yet handed to the log.
-    sealed: BTreeMap<u64, EpochRecord>,
+    sealed: BTreeMap<u64, (EpochRecord, Vec<Owed>)>,
     /// What each sink is still owed, by epoch.
     owed: Vec<BTreeMap<u64, Arc<SinkEpoch>>>,
     /// Whole states of key groups that wait for their epoch to be durable.
@@ -240,35 +240,27 @@ impl Coordinator {
         self.wiring.status.dead_letters(letters.len() as u64);
         let mut outbox = Vec::with_capacity(outputs.len());
         for (sink, data) in outputs {
-            if let Some(entry) = self.owe(sink, epoch, data) {
-                outbox.push(entry);
-            }
+            outbox.extend(self.owe(sink, epoch, data));
         }
         if let Some((key_group, deltas)) = contents.snapshot {
             self.snapshots.insert(epoch, LogCommand::Snapshot { key_group, epoch, deltas });
         }
         self.meta_at_append.insert(epoch, self.meta.clone());
-        self.sealed.insert(epoch, EpochRecord { epoch, meta: Vec::new(), deltas: contents.deltas, outbox });
+        let record = EpochRecord { epoch, meta: Vec::new(), deltas: contents.deltas, outbox: Vec::new() };
+        self.sealed.insert(epoch, (record, outbox));
     }
 
-    fn owe(&mut self, sink: usize, epoch: u64, data: SinkData) -> Option<weir_state::OutboxEntry> {
+    fn owe(&mut self, sink: usize, epoch: u64, data: SinkData) -> Option<Owed> {
         let stored = self.meta.sinks.get_mut(&*self.wiring.sinks[sink].name)?;
         let previous = std::mem::replace(&mut stored.newest, epoch);
-        let number = stored.number;
-        let payload = match crate::outbox::encode(&data) {
-            Ok(payload) => payload,
-            Err(error) => {
-                self.fail(&format!("rows for sink `{}` cannot be stored: {error}", self.wiring.sinks[sink].name), "report it");
-                return None;
-            }
-        };
-        self.owed[sink].insert(epoch, Arc::new(SinkEpoch { epoch, previous, data: Arc::new(data) }));
-        Some(weir_state::OutboxEntry { sink: number, previous, payload })
+        let entry = Arc::new(SinkEpoch { epoch, previous, data: Arc::new(data) });
+        self.owed[sink].insert(epoch, Arc::clone(&entry));
+        Some(Owed { sink: stored.number, entry })
     }
 
     fn append(&mut self, epoch: u64) {
         // After a full disk the log's thread still has the record and tries again by itself.
-        let (Some(mut record), Some(mut meta)) = (self.sealed.remove(&epoch), self.meta_at_append.remove(&epoch)) else {
+        let (Some((mut record, outbox)), Some(mut meta)) = (self.sealed.remove(&epoch), self.meta_at_append.remove(&epoch)) else {
             return;
         };
         for (sink, wiring) in self.wiring.sinks.iter().enumerate() {
@@ -282,7 +274,7 @@ impl Coordinator {
         }
         self.crash_if(CrashPoint::Sealed(epoch));
         record.meta = meta.encode();
-        let _ = self.wiring.log.send(LogCommand::Append(record));
+        let _ = self.wiring.log.send(LogCommand::Append { record, outbox });
     }
 
     fn log_event(&mut self, event: LogEvent) {

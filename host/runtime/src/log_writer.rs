@@ -4,19 +4,28 @@
 //! never tried again.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use weir_state::{EpochRecord, Sizes, StateDelta, Store, WriteError};
+use weir_state::{EpochRecord, OutboxEntry, Sizes, StateDelta, Store, WriteError};
+use weir_stream::SinkEpoch;
 
 /// Between two attempts on a full disk.
 const FULL_BACK_OFF: Duration = Duration::from_millis(500);
 
+/// A larger buffer is not kept.
+const MAX_KEPT_BUFFER_BYTES: usize = 64 << 20;
+
 /// What the coordinator wants of the log.
 #[derive(Debug)]
 pub enum LogCommand {
-    Append(EpochRecord),
+    /// `outbox`: what the record owes each sink, still as rows.
+    Append {
+        record: EpochRecord,
+        outbox: Vec<Owed>,
+    },
     /// The whole state of a key group as it was sealed with `epoch`, which is durable by then.
     Snapshot {
         key_group: u16,
@@ -27,6 +36,13 @@ pub enum LogCommand {
         sink: u16,
         epoch: u64,
     },
+}
+
+/// One entry of an epoch's outbox before it is encoded: number of the sink in the outbox, and its entry.
+#[derive(Debug, Clone)]
+pub struct Owed {
+    pub sink: u16,
+    pub entry: Arc<SinkEpoch>,
 }
 
 /// What the log tells.
@@ -43,7 +59,7 @@ pub fn spawn(
     commands: Receiver<LogCommand>,
     events: Sender<LogEvent>,
 ) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("epoch-log".into()).spawn(move || LogWriter { store, commands, events, deferred: VecDeque::new() }.run())
+    std::thread::Builder::new().name("epoch-log".into()).spawn(move || LogWriter { store, commands, events, deferred: VecDeque::new(), buffers: Vec::new() }.run())
 }
 
 struct LogWriter {
@@ -52,13 +68,15 @@ struct LogWriter {
     events: Sender<LogEvent>,
     /// Commands that came while an append waited for space.
     deferred: VecDeque<LogCommand>,
+    /// Used again epoch after epoch: fresh pages for each would cost more than the encoding.
+    buffers: Vec<Vec<u8>>,
 }
 
 impl LogWriter {
     fn run(mut self) {
         while let Some(command) = self.deferred.pop_front().or_else(|| self.commands.recv().ok()) {
             let result = match command {
-                LogCommand::Append(record) => self.append(&record),
+                LogCommand::Append { record, outbox } => self.append(record, &outbox),
                 LogCommand::Snapshot { key_group, epoch, deltas } => self.snapshot(key_group, epoch, &deltas),
                 LogCommand::Acknowledge { sink, epoch } => {
                     self.store.acknowledge(sink, epoch);
@@ -80,7 +98,22 @@ impl LogWriter {
     }
 
     /// Answers whether the thread is still wanted.
-    fn append(&mut self, record: &EpochRecord) -> Result<bool, WriteError> {
+    fn append(&mut self, mut record: EpochRecord, outbox: &[Owed]) -> Result<bool, WriteError> {
+        for Owed { sink, entry } in outbox {
+            let mut payload = self.buffers.pop().unwrap_or_default();
+            if let Err(error) = crate::outbox::encode(&entry.data, &mut payload) {
+                self.tell(LogEvent::Failed { message: format!("rows of epoch {} cannot be stored: {error}", entry.epoch) });
+                return Ok(false);
+            }
+            record.outbox.push(OutboxEntry { sink: *sink, previous: entry.previous, payload });
+        }
+        let wanted = self.append_encoded(&record);
+        let largest = |buffer: &Vec<u8>| buffer.capacity() <= MAX_KEPT_BUFFER_BYTES;
+        self.buffers.extend(record.outbox.into_iter().map(|entry| entry.payload).filter(largest));
+        wanted
+    }
+
+    fn append_encoded(&mut self, record: &EpochRecord) -> Result<bool, WriteError> {
         loop {
             match self.store.append(record) {
                 Ok(()) => {

@@ -122,8 +122,9 @@ impl Pipeline {
     fn swap_while_paused(&self, request: &SwapRequest, overrides: &mut Overrides) {
         let order = &request.order;
         overrides.insert(Arc::clone(&order.step), Arc::clone(order.factory.digest()));
-        let epoch = self.control.status().status().durable_epoch + 1;
+        let status = self.control.status().status();
+        let epoch = status.durable_epoch + 1;
         // The caller may have given up; the swap stands.
-        let _ = request.reply.send(SwapResult { epoch, pause_ns: None });
+        let _ = request.reply.send(SwapResult { epoch, pause_ns: None, counts_before: status.steps });
     }
 }

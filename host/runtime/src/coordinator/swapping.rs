@@ -2,12 +2,13 @@
 //!
 //! Checking happened before (see `swap`); switching happens in the tasks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use crate::barrier::SwapOrder;
+use crate::barrier::{StepCounts, SwapOrder};
 use crate::meta::EpochMeta;
 use crate::status::StatusBoard;
 
@@ -28,6 +29,8 @@ pub struct SwapResult {
     pub epoch: u64,
     /// From the old version's last row to the new one's first, the longest over the tasks; absent while no row came.
     pub pause_ns: Option<u64>,
+    /// Sums by source and step at the end of the epoch before `epoch`: the rows that saw the old version.
+    pub counts_before: BTreeMap<String, StepCounts>,
 }
 
 /// A new version under watch.
@@ -44,6 +47,7 @@ struct Riding {
     barrier: u64,
     sealed: Option<(u64, Instant)>,
     pause_ns: Option<u64>,
+    counts_before: BTreeMap<String, StepCounts>,
 }
 
 /// All swaps of one incarnation.
@@ -67,7 +71,7 @@ impl Swaps {
     pub fn take_waiting(&mut self, barrier: u64) -> Vec<Arc<SwapOrder>> {
         let waiting = std::mem::take(&mut self.waiting);
         let orders = waiting.iter().map(|request| Arc::clone(&request.order)).collect();
-        let riding = |request| Riding { request, barrier, sealed: None, pause_ns: None };
+        let riding = |request| Riding { request, barrier, sealed: None, pause_ns: None, counts_before: BTreeMap::new() };
         self.riding.extend(waiting.into_iter().map(riding));
         orders
     }
@@ -79,6 +83,7 @@ impl Swaps {
         for riding in self.riding.iter_mut().filter(|riding| riding.barrier == barrier) {
             swapped = true;
             riding.sealed = Some((epoch + 1, Instant::now()));
+            riding.counts_before.clone_from(&meta.counts);
             let order = &riding.request.order;
             let Some(plugin) = meta.plugins.get_mut(&*order.step) else { continue };
             let previous = std::mem::replace(&mut plugin.running, order.factory.digest().to_string());
@@ -102,10 +107,14 @@ impl Swaps {
 
     /// Answers callers, and keeps versions that were watched long enough.
     pub fn on_tick(&mut self, meta: &mut EpochMeta, status: &StatusBoard) {
-        self.riding.retain(|riding| match riding.sealed {
+        self.riding.retain_mut(|riding| match riding.sealed {
             Some((epoch, since)) if riding.pause_ns.is_some() || since.elapsed() > FIRST_ROW_WAIT => {
                 let order = &riding.request.order;
-                let result = SwapResult { epoch, pause_ns: riding.pause_ns };
+                let result = SwapResult {
+                    epoch,
+                    pause_ns: riding.pause_ns,
+                    counts_before: std::mem::take(&mut riding.counts_before),
+                };
                 status.swapped(&order.step, order.factory.as_ref(), &result);
                 // The caller may have given up; the swap stands.
                 let _ = riding.request.reply.send(result);

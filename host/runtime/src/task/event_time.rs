@@ -118,10 +118,10 @@ impl EventTimeAssigner {
         }
         let (base, of) = if self.spec.column.is_some() && record_time != NO_TIMESTAMP {
             (record_time, "its record's timestamp")
-        } else if self.max_event_time_us == i64::MIN {
-            (wall_us, "now")
         } else {
-            (wall_us.min(self.max_event_time_us.saturating_add(self.spec.max_jump_us)), "what its partition reached")
+            let reach = self.max_event_time_us.saturating_add(self.spec.max_jump_us);
+            let started = self.max_event_time_us != i64::MIN;
+            if started && reach < wall_us { (reach, "what its partition reached") } else { (wall_us, "now") }
         };
         if time > base.saturating_add(self.spec.max_future_us) {
             let ahead_s = (time - base) / 1_000_000;

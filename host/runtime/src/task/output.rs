@@ -22,6 +22,10 @@ use crate::shared::TaskFault;
 /// Rows of one batch of a sink are put together up to this many.
 const ROWS_PER_BLOCK: usize = 65_536;
 
+/// Payloads are put into blocks of about this many bytes: small enough that growing one moves little, and that the
+/// allocator has a place for the next.
+const BLOCK_BYTES: usize = 1 << 20;
+
 /// The open epoch's rows for one sink.
 pub enum SinkBuffer {
     Payloads {
@@ -31,6 +35,8 @@ pub enum SinkBuffer {
         values: PayloadBuilder,
         keys: PayloadBuilder,
         timestamps_us: Vec<i64>,
+        /// Full ones of this epoch.
+        blocks: Vec<PayloadBlock>,
     },
     Rows {
         batches: Vec<(RecordBatch, Changes)>,
@@ -40,7 +46,7 @@ pub enum SinkBuffer {
 impl SinkBuffer {
     pub fn payloads(encoder: Box<dyn Encoder>, key_encoder: Option<(Vec<usize>, Box<dyn Encoder>)>) -> Self {
         let (values, keys) = (PayloadBuilder::default(), PayloadBuilder::default());
-        Self::Payloads { encoder, key_encoder, values, keys, timestamps_us: Vec::new() }
+        Self::Payloads { encoder, key_encoder, values, keys, timestamps_us: Vec::new(), blocks: Vec::new() }
     }
 
     pub fn rows() -> Self {
@@ -50,13 +56,16 @@ impl SinkBuffer {
     fn write(&mut self, batch: Batch) -> Result<(), String> {
         match self {
             Self::Rows { batches } => batches.push((batch.columns, batch.changes)),
-            Self::Payloads { encoder, key_encoder, values, keys, timestamps_us } => {
+            Self::Payloads { encoder, key_encoder, values, keys, timestamps_us, blocks } => {
                 encoder.encode(&batch.columns, values).map_err(|error| error.to_string())?;
                 if let Some((columns, encoder)) = key_encoder {
                     let key = batch.columns.project(columns).map_err(|error| error.to_string())?;
                     encoder.encode(&key, keys).map_err(|error| error.to_string())?;
                 }
                 timestamps_us.extend_from_slice(&batch.event_times_us);
+                if values.byte_len() >= BLOCK_BYTES {
+                    blocks.push(block(key_encoder.is_some(), values, keys, timestamps_us));
+                }
             }
         }
         Ok(())
@@ -69,17 +78,29 @@ impl SinkBuffer {
                 let blocks = blocks(std::mem::take(batches)).map_err(|error| error.to_string())?;
                 Ok(Some(SinkData::Rows(blocks)))
             }
-            Self::Payloads { values, .. } if values.is_empty() => Ok(None),
-            Self::Payloads { key_encoder, values, keys, timestamps_us, .. } => {
-                let keys = std::mem::take(keys);
-                let block = PayloadBlock {
-                    values: std::mem::take(values).finish(),
-                    keys: key_encoder.is_some().then(|| keys.finish()),
-                    timestamps_us: std::mem::take(timestamps_us),
-                };
-                Ok(Some(SinkData::Payloads(vec![block])))
+            Self::Payloads { key_encoder, values, keys, timestamps_us, blocks, .. } => {
+                if !values.is_empty() {
+                    blocks.push(block(key_encoder.is_some(), values, keys, timestamps_us));
+                }
+                Ok((!blocks.is_empty()).then(|| SinkData::Payloads(std::mem::take(blocks))))
             }
         }
+    }
+}
+
+/// Closes the open block; the next one starts with as much room.
+fn block(
+    keyed: bool,
+    values: &mut PayloadBuilder,
+    keys: &mut PayloadBuilder,
+    timestamps_us: &mut Vec<i64>,
+) -> PayloadBlock {
+    let fresh = || PayloadBuilder::with_capacity(timestamps_us.len(), BLOCK_BYTES + BLOCK_BYTES / 4);
+    let (values, keys) = (std::mem::replace(values, fresh()), std::mem::take(keys));
+    PayloadBlock {
+        values: values.finish(),
+        keys: keyed.then(|| keys.finish()),
+        timestamps_us: std::mem::take(timestamps_us),
     }
 }
 
