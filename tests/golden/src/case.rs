@@ -1,0 +1,237 @@
+//! One case: how it is laid out for a run, run in one of its ways, and compared.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use weir_services::process::aborted;
+use weir_services::{Weir, repository};
+
+use crate::outputs::{self, Outputs};
+
+/// One run of a case; most take a quarter of a second.
+const RUN_BOUND: Duration = Duration::from_secs(120);
+
+/// No case needs more epochs; a run that is killed more often makes no progress.
+const MOST_EPOCHS: u64 = 60;
+
+/// Where a run is aborted, at every epoch in turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Killed {
+    Never,
+    Sealed,
+    Durable,
+    Exposed,
+}
+
+impl Killed {
+    pub const ALL: [Self; 4] = [Self::Never, Self::Sealed, Self::Durable, Self::Exposed];
+
+    fn point(self) -> Option<&'static str> {
+        match self {
+            Self::Never => None,
+            Self::Sealed => Some("sealed"),
+            Self::Durable => Some("durable"),
+            Self::Exposed => Some("exposed"),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub name: String,
+    folder: PathBuf,
+}
+
+/// All cases, by name.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn all() -> Result<Vec<Case>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let mut cases = Vec::new();
+    for entry in std::fs::read_dir(&folder)? {
+        let folder = entry?.path();
+        if folder.join("pipeline.yaml").is_file() {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            cases.push(Case { name, folder });
+        }
+    }
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(cases)
+}
+
+/// A folder of its own for one way of running a case, as deep below its root as cases are below the repository's.
+struct Room {
+    root: tempfile::TempDir,
+    folder: PathBuf,
+}
+
+impl Case {
+    /// The repository's plugins that the manifest uses.
+    ///
+    /// # Errors
+    /// When the manifest cannot be read.
+    pub fn plugins(&self) -> Result<Vec<String>> {
+        let manifest = std::fs::read_to_string(self.folder.join("pipeline.yaml"))?;
+        let used = manifest.split("/plugins/").skip(1);
+        let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        Ok(used.map(|rest| rest.chars().take_while(|letter| is_name(*letter)).collect()).collect())
+    }
+
+    fn lay_out(&self) -> Result<Room> {
+        let root = tempfile::Builder::new().prefix("weir-golden-").tempdir()?;
+        std::os::unix::fs::symlink(repository().join("plugins").canonicalize()?, root.path().join("plugins"))?;
+        let folder = root.path().join("tests/golden/cases").join(&self.name);
+        std::fs::create_dir_all(&folder)?;
+        for entry in std::fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.is_file() {
+                std::fs::copy(&path, folder.join(path.file_name().unwrap_or_default()))?;
+            }
+        }
+        Ok(Room { root, folder })
+    }
+
+    /// Runs the case to its end in one way and answers what it left.
+    ///
+    /// # Errors
+    /// When a run fails, or one that should have been killed was not.
+    pub fn run(&self, weir: &Weir, killed: Killed, workers: u32) -> Result<Outputs> {
+        let room = self.lay_out()?;
+        let mut kills = 0;
+        if let Some(point) = killed.point() {
+            for epoch in 1.. {
+                ensure!(epoch <= MOST_EPOCHS, "killed at {point} {epoch} times and not at its end");
+                let crash_at = format!("{point}:{epoch}");
+                match self.run_once(weir, &room, workers, Some(&crash_at))? {
+                    None => kills += 1,
+                    // A sink that gathers skips epochs: the end is when the epoch was passed without a kill.
+                    Some(report) if report["status"]["durable_epoch"].as_u64() < Some(epoch) => break,
+                    Some(_) => {}
+                }
+            }
+            ensure!(kills > 0, "was never killed at {point}");
+        }
+        let report = self.run_once(weir, &room, workers, None)?.context("a run without crash point aborted")?;
+        let mut outputs = outputs::read(&room.folder)?;
+        outputs.insert("counts".into(), report["status"]["steps"].clone());
+        self.name_digests(&mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// `None`: it aborted, as it was told to.
+    fn run_once(&self, weir: &Weir, room: &Room, workers: u32, crash_at: Option<&str>) -> Result<Option<Value>> {
+        // A log of its own for every run: its report is what it wrote to stdout.
+        let logs = tempfile::Builder::new().prefix("log-").tempdir_in(room.root.path())?;
+        let run = weir.spawn(&self.name, logs.path(), |command| {
+            command.arg(room.folder.join("pipeline.yaml")).args(["--profile", "test"]);
+            command.arg("--state").arg(room.root.path().join("state")).args(["--workers", &workers.to_string()]);
+            if let Some(crash_at) = crash_at {
+                command.args(["--crash-at", crash_at]);
+            }
+        })?;
+        let ended = run.end(RUN_BOUND)?;
+        if aborted(ended.status) && crash_at.is_some() {
+            return Ok(None);
+        }
+        let how = crash_at.unwrap_or("no crash point");
+        ensure!(ended.status.success(), "the run ({how}) ended with {}\n{}", ended.status, ended.stderr);
+        Ok(Some(ended.report))
+    }
+
+    /// Digests depend on the compiler: expectations name the plugin instead.
+    fn name_digests(&self, outputs: &mut Outputs) -> Result<()> {
+        for plugin in self.plugins()? {
+            let component = std::fs::read(repository().join(format!("plugins/target/weir/{plugin}.wasm")))?;
+            let digest: String = Sha256::digest(&component).iter().map(|byte| format!("{byte:02x}")).collect();
+            for output in outputs.values_mut() {
+                let text = output.to_string().replace(&format!("sha256:{digest}"), &format!("digest of {plugin}"));
+                *output = serde_json::from_str(&text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// When an expectation cannot be read.
+    pub fn expected(&self) -> Result<Outputs> {
+        let mut expected = Outputs::new();
+        let folder = self.folder.join("expected");
+        for entry in
+            std::fs::read_dir(&folder).with_context(|| format!("{}: make it with UPDATE=1", folder.display()))?
+        {
+            let path = entry?.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            expected.insert(name, serde_json::from_str(&std::fs::read_to_string(&path)?)?);
+        }
+        Ok(expected)
+    }
+
+    /// Writes what came out as what is expected; to be read before it is committed.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn update(&self, outputs: &Outputs) -> Result<()> {
+        let folder = self.folder.join("expected");
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        std::fs::create_dir_all(&folder)?;
+        for (name, output) in outputs {
+            std::fs::write(folder.join(format!("{name}.json")), line_per_row(output))?;
+        }
+        Ok(())
+    }
+}
+
+/// JSON that a review can read: one line a row.
+fn line_per_row(output: &Value) -> String {
+    match output {
+        Value::Array(rows) if !rows.is_empty() => {
+            let rows: Vec<String> = rows.iter().map(|row| format!("  {row}")).collect();
+            format!("[\n{}\n]\n", rows.join(",\n"))
+        }
+        Value::Object(fields) => {
+            let fields: Vec<String> =
+                fields.iter().map(|(name, value)| format!("  {}: {value}", Value::from(name.as_str()))).collect();
+            format!("{{\n{}\n}}\n", fields.join(",\n"))
+        }
+        other => format!("{other}\n"),
+    }
+}
+
+/// # Errors
+/// The rows that are missing and those that are too many, by output.
+pub fn compare(expected: &Outputs, found: &Outputs) -> Result<()> {
+    let mut faults = Vec::new();
+    let names: std::collections::BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+    for name in names {
+        match (expected.get(name), found.get(name)) {
+            (Some(expected), Some(found)) if expected == found => {}
+            (Some(Value::Array(expected)), Some(Value::Array(found))) => {
+                faults.extend(row_faults(name, expected, found))
+            }
+            (expected, found) => faults.push(format!("{name}: expected {expected:?}\n  found {found:?}")),
+        }
+    }
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
+    }
+    Ok(())
+}
+
+fn row_faults(name: &str, expected: &[Value], found: &[Value]) -> Vec<String> {
+    let mut surplus: Vec<&Value> = found.iter().collect();
+    let mut faults = Vec::new();
+    for row in expected {
+        match surplus.iter().position(|other| *other == row) {
+            Some(place) => drop(surplus.swap_remove(place)),
+            None => faults.push(format!("{name}: missing {row}")),
+        }
+    }
+    faults.extend(surplus.into_iter().map(|row| format!("{name}: too many {row}")));
+    faults
+}
