@@ -5,6 +5,7 @@
 
 mod client;
 mod dead_letters;
+mod demo;
 mod generate;
 mod load;
 mod output;
@@ -62,6 +63,9 @@ enum Command {
     /// Write made-up events to a file, to standard output or to Kafka.
     #[command(after_help = generate::EXAMPLES)]
     Generate(generate::GenerateArgs),
+    /// Show a pipeline: a bounded run, a swap halfway, and sums that must agree.
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::DemoArgs),
     /// Look at what a pipeline refused.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetterCommand),
@@ -79,6 +83,7 @@ fn main() -> ExitCode {
         Command::Dev(args) => swap::dev(&args),
         Command::Plugin(command) => plugins::run(&command, cli.output),
         Command::Generate(args) => generate::generate(&args, cli.output),
+        Command::Demo(args) => demo::demo(&args, cli.output),
         Command::DeadLetters(command) => dead_letters::run(&command, cli.output),
     };
     match result {

@@ -1,7 +1,7 @@
 //! `weir run`: one pipeline in the foreground, with signals and a progress display.
 
-mod progress;
-mod signals;
+pub mod progress;
+pub mod signals;
 
 pub use progress::grouped;
 
@@ -50,7 +50,7 @@ pub struct RunArgs {
 }
 
 pub fn run(args: &RunArgs, format: Format) -> Result<(), Failure> {
-    start_log();
+    start_log("warn,weir_runtime=info");
     let engine = load::engine()?;
     let mut plan = load::plan(&args.manifest, &engine)?;
     plan.until_end |= args.until_end;
@@ -117,7 +117,8 @@ fn end_name(end: &End) -> &'static str {
     }
 }
 
-fn failure(error: &RunError) -> Failure {
+/// A pipeline's fault, with its exit code.
+pub fn failure(error: &RunError) -> Failure {
     let code = match error {
         RunError::Start(StartError::Source { .. } | StartError::Sink { .. }) => UNAVAILABLE,
         _ => FAILED,
@@ -129,8 +130,9 @@ fn failure(error: &RunError) -> Failure {
     }
 }
 
-fn start_log() {
+/// Logs to stderr what `WEIR_LOG` asks for, or else `usual`.
+pub fn start_log(usual: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG");
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,weir_runtime=info"));
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

@@ -66,19 +66,22 @@ fn build(folder: &Path) -> Result<PathBuf, Failure> {
     Ok(built.path)
 }
 
-fn show(report: &SwapReport) {
+/// A swap's stages, a line each.
+pub fn show(report: &SwapReport) {
     println!(
-        "  gate       {} {} · {} · reads {} · writes {} · fits step {} · {} ms",
+        "  gate       {} {} · {} · {} KiB · fits step {} · {} ms",
         report.name,
         report.version,
         short(&report.digest),
-        report.reads.join(", "),
-        report.writes.join(", "),
+        report.bytes.div_ceil(1024),
         report.step,
         report.gate_ms
     );
+    println!("  columns    reads {} · writes {}", report.reads.join(", "), report.writes.join(", "));
     if let Some(test) = &report.self_test {
-        println!("  self-test  {} live rows: {} written, {} rejected", test.rows, test.written, test.rejected);
+        let [rows, written, rejected] =
+            [test.rows, test.written, test.rejected].map(|rows| crate::run::grouped(rows as u64));
+        println!("  self-test  {rows} live rows: {written} written, {rejected} rejected");
     }
     let pause = report.pause_us.map_or("no row yet".to_owned(), |us| format!("pause {:.1} ms", us as f64 / 1000.0));
     println!("  swapped    from epoch {} · {pause}", crate::run::grouped(report.epoch));
@@ -120,7 +123,8 @@ pub fn dev(args: &DevArgs) -> Result<(), Failure> {
 
 fn round(args: &DevArgs, saved: Instant) -> Result<(), Failure> {
     let path = build(&args.folder)?;
-    let component = std::fs::read(&path).map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))?;
+    let component =
+        std::fs::read(&path).map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))?;
     let step = match &args.step {
         Some(step) => step.clone(),
         None => step_of(&args.server, &path)?,
