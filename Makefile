@@ -1,0 +1,67 @@
+# Weir. `make demo` shows it, `make test` tries everything; both begin by looking for what they need.
+
+CARGO ?= cargo
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+# Always the whole workspace and one profile: so every command means the same features and each dependency is built once.
+WORKSPACE := --release --locked --workspace
+PLUGINS := clean-events clean-events-next adversary
+
+.PHONY: help demo test build plugins check lint deny soak bench fmt clean tools
+
+help:
+	@echo "make demo    build Weir, run the shop pipeline, swap its plugin halfway, reconcile"
+	@echo "make test    everything: style, licences, tests with a real Kafka and PostgreSQL, plugins"
+	@echo "make build   target/release/weir"
+	@echo "make soak    an hour of kill -9 and swaps under load; goes on where it was stopped"
+	@echo "make bench   figures beside those of other programs, in one run"
+	@echo "make deny    advisories and licences of dependencies, with cargo-deny"
+	@echo "make fmt     format all Rust code"
+	@echo "make clean   remove everything that was built"
+
+demo: plugins
+	$(RELEASE)/weir demo pipelines/ecommerce/pipeline.yaml
+
+build: tools
+	$(CARGO) build $(WORKSPACE) --bin weir
+
+plugins: build
+	@for plugin in $(PLUGINS); do $(RELEASE)/weir plugin build plugins/$$plugin || exit; done
+
+test: check plugins
+	$(CARGO) test $(WORKSPACE) --no-run
+	$(RELEASE)/weir-services run -- $(CARGO) test $(WORKSPACE)
+	$(CARGO) test --locked --manifest-path plugins/Cargo.toml
+
+# What needs no build of the dependencies comes first.
+check: tools
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check --manifest-path plugins/Cargo.toml
+	$(CARGO) test --release --locked -p weir-tidy
+	$(MAKE) lint
+
+lint:
+	$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
+	$(CARGO) clippy --locked --manifest-path plugins/Cargo.toml --all-targets -- -D warnings
+
+deny:
+	@command -v cargo-deny > /dev/null || { echo "cargo-deny is missing: cargo install cargo-deny --locked"; exit 1; }
+	cargo deny --all-features check
+	cargo deny --manifest-path plugins/Cargo.toml --config deny.toml check
+
+soak: plugins
+	$(CARGO) run $(WORKSPACE) --bin weir-soak
+
+bench: plugins
+	cd tests/bench && $(CARGO) run --release -p weir-bench-json && $(CARGO) run --release -p weir-bench-crossing
+
+fmt:
+	$(CARGO) fmt --all
+	$(CARGO) fmt --all --manifest-path plugins/Cargo.toml
+
+clean:
+	$(CARGO) clean
+	$(CARGO) clean --manifest-path plugins/Cargo.toml
+	rm -rf tests/bench/target pipelines/*/out
+
+tools:
+	@.ci/tools
