@@ -70,27 +70,48 @@ pub enum Input {
     Lost { sink: usize },
     /// End the pipeline: seal, make durable, expose what can be.
     Stop,
+    /// Something came up behind the last barrier that must not wait for the next start (rows that a sink refused):
+    /// an epoch without a barrier. Only while draining.
+    Afterwards { epoch: SealedEpoch },
 }
 
 /// What must happen, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Send the marker through all tasks. `last`: no rows may follow it.
-    InjectBarrier { barrier: u64, last: bool },
+    InjectBarrier {
+        barrier: u64,
+        last: bool,
+    },
     /// The barrier's contents become this epoch: write it to the log.
-    Append { barrier: u64, epoch: u64 },
+    Append {
+        barrier: u64,
+        epoch: u64,
+    },
     /// The barrier found nothing: forget its (empty) contents.
-    Discard { barrier: u64 },
+    Discard {
+        barrier: u64,
+    },
     /// Hand the entry to the sink.
-    Expose { sink: usize, epoch: u64 },
+    Expose {
+        sink: usize,
+        epoch: u64,
+    },
     /// Ask the target what it holds.
-    Recover { sink: usize },
+    Recover {
+        sink: usize,
+    },
     /// Let a gathering sink expose what it has.
-    Flush { sink: usize },
+    Flush {
+        sink: usize,
+    },
     PauseSources,
     ResumeSources,
     /// Target and state do not belong together; the pipeline must not run.
-    Refuse { sink: usize, refusal: Refusal },
+    Refuse {
+        sink: usize,
+        refusal: Refusal,
+    },
 }
 
 /// Why a sink's target and the state do not belong together.
@@ -100,7 +121,9 @@ pub enum Refusal {
     TargetForgot { acked: u64 },
     #[error("the target holds epoch {held}, but epoch {acked} was already exposed to it: it lost epochs")]
     TargetBehind { held: u64, acked: u64 },
-    #[error("the target holds epoch {held}, but this state ends at epoch {durable}: the state is older than the target")]
+    #[error(
+        "the target holds epoch {held}, but this state ends at epoch {durable}: the state is older than the target"
+    )]
     StateBehind { held: u64, durable: u64 },
 }
 
@@ -216,6 +239,10 @@ impl Protocol {
             }
             Input::Stop if self.phase == Phase::Running => self.phase = Phase::Stopping,
             Input::Stop => {}
+            Input::Afterwards { epoch } => {
+                assert_eq!(self.phase, Phase::Draining, "only behind the last barrier is there an epoch without one");
+                self.number(self.next_barrier, &epoch, &mut effects);
+            }
         }
         self.expose_next(&mut effects);
         self.balance(&mut effects);
@@ -239,17 +266,21 @@ impl Protocol {
         if !epoch.changed {
             effects.push(Effect::Discard { barrier });
         } else {
-            self.assigned += 1;
-            for (sink, bytes) in &epoch.outbox {
-                self.sinks[*sink].owed.push_back(Owed { epoch: self.assigned, bytes: *bytes });
-            }
-            self.unwritten.push_back((barrier, self.assigned));
-            if self.unwritten.len() == 1 {
-                effects.push(Effect::Append { barrier, epoch: self.assigned });
-            }
+            self.number(barrier, epoch, effects);
         }
         if self.phase == Phase::Draining && self.unwritten.is_empty() {
             self.flush(effects);
+        }
+    }
+
+    fn number(&mut self, barrier: u64, epoch: &SealedEpoch, effects: &mut Vec<Effect>) {
+        self.assigned += 1;
+        for (sink, bytes) in &epoch.outbox {
+            self.sinks[*sink].owed.push_back(Owed { epoch: self.assigned, bytes: *bytes });
+        }
+        self.unwritten.push_back((barrier, self.assigned));
+        if self.unwritten.len() == 1 {
+            effects.push(Effect::Append { barrier, epoch: self.assigned });
         }
     }
 

@@ -21,7 +21,9 @@ pub(crate) enum Link {
     Recovering,
     Ready,
     /// One entry is with the sink.
-    Sending { epoch: u64 },
+    Sending {
+        epoch: u64,
+    },
 }
 
 /// Progress of one sink: what it owes, was sent and has exposed.

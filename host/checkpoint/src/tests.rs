@@ -299,3 +299,21 @@ fn an_epoch_is_sealed_by_time_rows_or_bytes() {
     assert!(injected(&[Input::Progressed { rows: 10, bytes: 1 }]));
     assert!(injected(&[Input::Progressed { rows: 1, bytes: 1000 }]));
 }
+
+#[test]
+fn what_a_sink_refuses_behind_the_last_barrier_gets_an_epoch_of_its_own() {
+    let (mut protocol, _) = Protocol::new(Limits::default(), 0, vec![(0, vec![])]);
+    protocol.step(Input::Recovered { sink: 0, position: SinkPosition::Absent });
+    assert_eq!(protocol.step(Input::Stop), [Effect::InjectBarrier { barrier: 1, last: true }]);
+    protocol.step(Input::Sealed { barrier: 1, epoch: SealedEpoch::default() });
+    assert!(protocol.all_exposed());
+    let epoch = SealedEpoch { changed: true, outbox: vec![(0, 10)] };
+    let effects = protocol.step(Input::Afterwards { epoch });
+    assert!(matches!(effects[..], [Effect::Append { epoch: 1, .. }]), "{effects:?}");
+    assert!(!protocol.all_durable());
+    assert_eq!(protocol.step(Input::Written { epoch: 1 }), [Effect::Expose { sink: 0, epoch: 1 }]);
+    protocol.step(Input::Accepted { sink: 0, epoch: 1 });
+    assert!(!protocol.all_exposed());
+    protocol.step(Input::Exposed { sink: 0, through: 1 });
+    assert!(protocol.all_exposed());
+}

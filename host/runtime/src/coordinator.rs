@@ -4,6 +4,7 @@
 //! One coordinator serves one incarnation of a pipeline: from recovered state to a clean end, or until a fault makes
 //! the open epoch worthless. It never restarts anything itself; its [`Outcome`] says what should come next.
 
+mod ending;
 mod gathering;
 mod recovery;
 mod swapping;
@@ -213,7 +214,7 @@ impl Coordinator {
             contents.outputs.iter().map(|(sink, data)| (*sink, gathering::byte_size(data))).collect();
         let letters = !contents.dead_letters.is_empty() || !rejects.is_empty();
         if let (true, Some(sink)) = (letters, dead_letters) {
-            outbox.push((sink, 512 * (contents.dead_letters.len() + rejects.len()) as u64));
+            outbox.push((sink, gathering::LETTER_BYTES * (contents.dead_letters.len() + rejects.len()) as u64));
         }
         let swapped = self.swaps.sealed(barrier, self.protocol.assigned() + 1, &mut self.meta);
         let changed = contents.changed || letters || swapped;
@@ -409,25 +410,6 @@ impl Coordinator {
         };
         // Epochs that are sealed stay: wait for the log before the open one is abandoned.
         self.fault.get_or_insert(outcome);
-    }
-
-    fn look_for_end(&mut self) {
-        if self.outcome.is_some() {
-            return;
-        }
-        if self.fault.is_some() && self.protocol.durable() == self.protocol.assigned() {
-            self.outcome = self.fault.take();
-        } else if self.protocol.all_exposed() {
-            self.outcome = Some(if self.finishing { Outcome::Finished } else { Outcome::Stopped { owed: vec![] } });
-        } else if self.stop_deadline.is_some_and(|deadline| Instant::now() >= deadline) && self.protocol.all_durable() {
-            self.outcome = Some(Outcome::Stopped { owed: self.still_owed() });
-        }
-    }
-
-    fn still_owed(&self) -> Vec<(String, u64)> {
-        let owed = self.wiring.sinks.iter().zip(self.protocol.sinks());
-        let counted = owed.map(|(wiring, sink)| (wiring.name.to_string(), sink.owed_epochs().count() as u64));
-        counted.filter(|(_, epochs)| *epochs > 0).collect()
     }
 
     fn refuse(&mut self, sink: usize, refusal: Refusal) {

@@ -10,6 +10,9 @@ use super::SinkWiring;
 use crate::barrier::TaskPart;
 use crate::meta::EpochMeta;
 
+/// A dead letter in the outbox, about: only for bounds.
+pub const LETTER_BYTES: u64 = 512;
+
 /// Parts of barriers on their way.
 pub struct Gathering {
     tasks: usize,
@@ -161,6 +164,10 @@ impl SinkRejects {
         for reject in rejects.into_iter().filter(|reject| reject.epoch > through) {
             self.waiting.insert((sink, reject.epoch, reject.row), reject);
         }
+    }
+
+    pub fn any(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     pub fn take(&mut self) -> Vec<(usize, SinkReject)> {

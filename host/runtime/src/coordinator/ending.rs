@@ -1,0 +1,42 @@
+//! When an incarnation is over, and what must still happen before it may be.
+
+use std::time::Instant;
+
+use weir_checkpoint::{Input, SealedEpoch};
+
+use super::{Coordinator, Outcome, gathering};
+
+impl Coordinator {
+    pub(super) fn look_for_end(&mut self) {
+        if self.outcome.is_some() {
+            return;
+        }
+        if self.fault.is_some() && self.protocol.durable() == self.protocol.assigned() {
+            self.outcome = self.fault.take();
+        } else if self.protocol.all_exposed() {
+            if self.rejects.any() {
+                self.seal_rejects();
+            } else {
+                self.outcome = Some(if self.finishing { Outcome::Finished } else { Outcome::Stopped { owed: vec![] } });
+            }
+        } else if self.stop_deadline.is_some_and(|deadline| Instant::now() >= deadline) && self.protocol.all_durable() {
+            self.outcome = Some(Outcome::Stopped { owed: self.still_owed() });
+        }
+    }
+
+    /// Rows of the last epochs that a sink refused: no barrier follows that could carry them to the dead letters.
+    fn seal_rejects(&mut self) {
+        let rejects = self.rejects.take();
+        let letters = self.wiring.dead_letters.as_ref();
+        let outbox = letters.map(|sink| (sink.number, gathering::LETTER_BYTES * rejects.len() as u64));
+        let epoch = SealedEpoch { changed: true, outbox: outbox.into_iter().collect() };
+        self.number(gathering::Contents::default(), rejects);
+        self.input(Input::Afterwards { epoch });
+    }
+
+    fn still_owed(&self) -> Vec<(String, u64)> {
+        let owed = self.wiring.sinks.iter().zip(self.protocol.sinks());
+        let counted = owed.map(|(wiring, sink)| (wiring.name.to_string(), sink.owed_epochs().count() as u64));
+        counted.filter(|(_, epochs)| *epochs > 0).collect()
+    }
+}
