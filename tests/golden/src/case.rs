@@ -95,27 +95,39 @@ impl Case {
         Ok(Room { root, folder })
     }
 
-    /// Runs the case to its end in one way and answers what it left.
+    /// Runs the case to its end in one way and answers what it left; several answers when it took several runs from
+    /// the beginning to be killed at every epoch.
     ///
     /// # Errors
-    /// When a run fails, or one that should have been killed was not.
-    pub fn run(&self, weir: &Weir, killed: Killed, workers: u32) -> Result<Outputs> {
-        let room = self.lay_out()?;
+    /// When a run fails, or was never killed where it should have been.
+    pub fn run(&self, weir: &Weir, killed: Killed, workers: u32) -> Result<Vec<Outputs>> {
+        let mut all = Vec::new();
         let mut kills = 0;
-        if let Some(point) = killed.point() {
-            for epoch in 1.. {
-                ensure!(epoch <= MOST_EPOCHS, "killed at {point} {epoch} times and not at its end");
-                let crash_at = format!("{point}:{epoch}");
-                match self.run_once(weir, &room, workers, Some(&crash_at))? {
-                    None => kills += 1,
-                    // A sink that gathers skips epochs: the end is when the epoch was passed without a kill.
-                    Some(report) if report["status"]["durable_epoch"].as_u64() < Some(epoch) => break,
-                    Some(_) => {}
-                }
+        let mut epoch = 1;
+        let mut ended = false;
+        while !ended {
+            let room = self.lay_out()?;
+            let mut finished = false;
+            while let (Some(point), false) = (killed.point(), finished) {
+                ensure!(epoch <= MOST_EPOCHS, "killed at {point} {kills} times and not at its end");
+                let report = self.run_once(weir, &room, workers, Some(&format!("{point}:{epoch}")))?;
+                kills += u32::from(report.is_none());
+                finished = report.is_some();
+                // An epoch that owes no sink anything is not exposed, so nothing kills there: the next one is tried from
+                // the beginning, until there is none.
+                ended = report.is_some_and(|report| report["status"]["durable_epoch"].as_u64() < Some(epoch));
+                epoch += 1;
             }
-            ensure!(kills > 0, "was never killed at {point}");
+            ended |= killed == Killed::Never;
+            all.push(self.outcome(weir, &room, workers)?);
         }
-        let report = self.run_once(weir, &room, workers, None)?.context("a run without crash point aborted")?;
+        ensure!(kills > 0 || killed == Killed::Never, "was never killed at {killed:?}");
+        Ok(all)
+    }
+
+    /// Lets it run to its end, if it is not there yet, and reads what it left.
+    fn outcome(&self, weir: &Weir, room: &Room, workers: u32) -> Result<Outputs> {
+        let report = self.run_once(weir, room, workers, None)?.context("a run without crash point aborted")?;
         let mut outputs = outputs::read(&room.folder)?;
         outputs.insert("counts".into(), report["status"]["steps"].clone());
         self.name_digests(&mut outputs)?;
