@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use weir_manifest::{Manifest, ParseOptions};
+use weir_manifest::{Checked, Manifest, ParseOptions};
 use weir_runtime::Plan;
 use weir_sandbox::SandboxEngine;
 
@@ -42,17 +42,25 @@ fn read(path: &Path) -> Result<String, Failure> {
 
 /// The manifest alone, checked as far as that goes without plugins.
 pub fn manifest(args: &ManifestArgs) -> Result<Manifest, Failure> {
+    let checked = check(args)?;
+    if checked.faults.has_errors() {
+        return Err(Failure::Manifest(checked.faults));
+    }
+    checked.manifest.ok_or(Failure::Manifest(checked.faults))
+}
+
+fn check(args: &ManifestArgs) -> Result<Checked, Failure> {
     let text = read(&args.manifest)?;
     let overlays = args.overlays.iter().map(|path| Ok((path.clone(), read(path)?))).collect::<Result<_, _>>()?;
     let environment = |name: &str| std::env::var(name).ok();
     let profile = args.profile.clone().or_else(|| weir_manifest::default_profile(&text));
     let options = ParseOptions { profile: profile.as_deref(), environment: &environment, overlays };
-    Manifest::parse(&args.manifest, &text, &options).map_err(Failure::Manifest)
+    Ok(weir_manifest::check(&args.manifest, &text, &options))
 }
 
 /// The whole plan: columns, expressions, plugins.
 pub fn plan(args: &ManifestArgs, engine: &SandboxEngine) -> Result<Plan, Failure> {
-    weir_runtime::plan(manifest(args)?, engine).map_err(Failure::Manifest)
+    weir_runtime::plan(check(args)?, engine).map_err(Failure::Manifest)
 }
 
 pub fn validate(args: &ManifestArgs, format: Format) -> Result<(), Failure> {

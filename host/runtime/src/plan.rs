@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow_schema::{Schema, SchemaRef};
 use weir_codecs::{JsonEncodeOptions, JsonEncoder, RawEncoder};
 use weir_manifest::{
-    Connector, DEAD_LETTERS, Fault, Faults, Format, LATE_OUTPUT, Late, Manifest, SinkMode, Spanned, StepKind, Until,
+    Checked, Connector, DEAD_LETTERS, Fault, Faults, Format, LATE_OUTPUT, Late, Manifest, SinkMode, Spanned, StepKind, Until,
     from_reference, nearest,
 };
 use weir_operators::{
@@ -109,12 +109,14 @@ pub struct Plan {
     pub manifest: Manifest,
 }
 
-/// Makes a plan, or tells everything that does not fit.
+/// Makes a plan of what is sound in a manifest, or tells everything that is wrong with it.
 ///
 /// # Errors
-/// The faults, those that the manifest's own check found included.
-pub fn plan(manifest: Manifest, engine: &SandboxEngine) -> Result<Plan, Faults> {
-    let mut planner = Planner { engine, faults: manifest.faults(), ports: HashMap::new(), steps: Vec::new() };
+/// The faults that the manifest's own check found, and those found here.
+pub fn plan(checked: Checked, engine: &SandboxEngine) -> Result<Plan, Faults> {
+    let Checked { manifest, faults } = checked;
+    let Some(manifest) = manifest else { return Err(faults) };
+    let mut planner = Planner { engine, faults, ports: HashMap::new(), steps: Vec::new() };
     let sources = planner.sources(&manifest);
     planner.steps(&manifest);
     let (sinks, dead_letters) = planner.sinks(&manifest);

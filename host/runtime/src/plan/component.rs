@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use weir_manifest::PluginLimits;
 use weir_sandbox::Limits;
+use weir_sandbox::limits::MAX_OUTPUT_ROWS;
+
+use crate::task::source::POLL_RECORDS;
 
 /// A plugin may be a member of a workspace, whose target folder stands this many levels up at most, its own counted.
 const MAX_LEVELS: usize = 4;
@@ -45,19 +49,18 @@ fn package_name(manifest: &Path) -> Result<String, String> {
     Err(format!("{} has no package name", manifest.display()))
 }
 
-/// The manifest's limits as the sandbox takes them.
-pub fn limits(limits: &weir_manifest::PluginLimits) -> Limits {
+/// The manifest's limits as the sandbox takes them; the manifest states the defaults.
+pub fn limits(limits: &PluginLimits) -> Limits {
     let defaults = Limits::default();
-    let bytes = |size: Option<weir_manifest::Size>, default: usize| size.map_or(default, |size| size.bytes() as usize);
-    let millis = |duration: Option<weir_manifest::Duration>, default: u64| {
-        duration.map_or(default, |duration| (duration.as_us() / 1000).max(1).unsigned_abs())
-    };
+    let millis = |duration: weir_manifest::Duration| (duration.as_us() / 1000).max(1).unsigned_abs();
     Limits {
-        memory_bytes: bytes(limits.memory, defaults.memory_bytes),
-        time_per_batch_ms: millis(limits.time_per_batch, defaults.time_per_batch_ms),
-        output_bytes: bytes(limits.output, defaults.output_bytes),
-        component_bytes: bytes(limits.component, defaults.component_bytes),
-        compile_ms: millis(limits.compile_time, defaults.compile_ms),
+        memory_bytes: limits.memory().bytes() as usize,
+        time_per_batch_ms: millis(limits.time_per_batch()),
+        output_rows: (limits.output_rows_per_row() as usize * POLL_RECORDS).min(MAX_OUTPUT_ROWS),
+        output_bytes: limits.output().bytes() as usize,
+        log_bytes_per_s: (limits.log_rate().per_second() * defaults.log_line_bytes as f64) as usize,
+        component_bytes: limits.component().bytes() as usize,
+        compile_ms: millis(limits.compile_time()),
         ..defaults
     }
 }

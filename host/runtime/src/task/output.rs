@@ -95,7 +95,8 @@ fn block(
     keys: &mut PayloadBuilder,
     timestamps_us: &mut Vec<i64>,
 ) -> PayloadBlock {
-    let fresh = || PayloadBuilder::with_capacity(timestamps_us.len(), BLOCK_BYTES + BLOCK_BYTES / 4);
+    // Room for a full block and the batch that filled it; what is not written to is never given pages.
+    let fresh = || PayloadBuilder::with_capacity(timestamps_us.len(), 3 * BLOCK_BYTES);
     let (values, keys) = (std::mem::replace(values, fresh()), std::mem::take(keys));
     PayloadBlock {
         values: values.finish(),
