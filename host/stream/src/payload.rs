@@ -36,11 +36,13 @@ impl Payloads {
     }
 
     /// The bytes of payload `row`, without the NUL behind them; empty when it is absent.
+    #[inline]
     pub fn get(&self, row: usize) -> &[u8] {
         &self.bytes[self.starts[row] as usize..self.starts[row + 1] as usize - 1]
     }
 
     /// Whether payload `row` was absent, not merely empty.
+    #[inline]
     pub fn is_absent(&self, row: usize) -> bool {
         !self.absent.is_empty() && self.absent.binary_search(&(row as u32)).is_ok()
     }
@@ -137,6 +139,7 @@ impl PayloadBuilder {
         self.bytes.len()
     }
 
+    #[inline]
     pub fn push(&mut self, payload: &[u8]) {
         self.bytes.extend_from_slice(payload);
         self.end_payload();
@@ -148,6 +151,7 @@ impl PayloadBuilder {
     }
 
     /// The open payload's tail: only append to it.
+    #[inline]
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -156,6 +160,7 @@ impl PayloadBuilder {
     ///
     /// # Panics
     /// When the arena passes [`MAX_ARENA_BYTES`]; callers bound their batches far below it.
+    #[inline]
     pub fn end_payload(&mut self) {
         if self.starts.is_empty() {
             self.starts.push(0);
