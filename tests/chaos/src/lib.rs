@@ -1,0 +1,23 @@
+//! Exactly-once, shown: a pipeline on real services is killed at random moments and its plugins are swapped under load;
+//! then everything that it left is held against a naive recomputation from its input.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`services`] | the Kafka and the PostgreSQL of these tests |
+//! | [`room`] | one pipeline: its folder, topics, tables, manifest and runs |
+//! | [`topic`] | reading and writing topics |
+//! | [`model`] | what must come out, computed record by record |
+//! | [`found`] | what did come out, from every sink |
+//! | [`verdict`] | the two held against each other |
+//! | [`kills`] | the unrest |
+//!
+//! Whatever is random comes from a seed that is printed; `WEIR_SEED` repeats it.
+
+pub mod found;
+pub mod kills;
+pub mod model;
+pub mod room;
+pub mod seed;
+pub mod services;
+pub mod topic;
+pub mod verdict;
