@@ -119,3 +119,55 @@ fn counter(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::status::{PartitionStatus, PluginStatus, SinkStatus, StatusBoard};
+
+    const DOCUMENTED: &str = include_str!("../../../docs/metrics.md");
+
+    /// One of everything that a page can show.
+    fn status() -> Status {
+        let mut status = StatusBoard::new("shop".into(), "embedded".into()).status();
+        status.steps.insert("clean".into(), StepCounts::default());
+        let plugin = ["clean-events", "1.0.0", "sha256:1", "sha256:1"].map(str::to_owned);
+        let [name, version, running, manifest] = plugin;
+        status.plugins.insert("clean".into(), PluginStatus { name, version, running, manifest, watched: false });
+        status.sinks.insert("sales".into(), SinkStatus::default());
+        let (next_offset, watermark_us, lag) = (Some(1), Some(1), Some(1));
+        let partition = PartitionStatus { partition: 0, next_offset, watermark_us, idle: false, ended: false, lag };
+        status.sources.insert("events".into(), vec![partition]);
+        status
+    }
+
+    #[test]
+    fn every_metric_that_is_served_is_documented_and_no_other() {
+        let page = page(&status());
+        let samples = page.lines().filter(|line| !line.starts_with('#'));
+        let served: BTreeSet<&str> = samples.filter_map(|line| line.split(['{', ' ']).next()).collect();
+        let rows = DOCUMENTED.lines().filter_map(|line| line.strip_prefix("| `"));
+        let documented: BTreeSet<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+        assert_eq!(served, documented);
+        assert!(page.ends_with("# EOF\n"), "{page}");
+    }
+
+    #[test]
+    fn a_row_of_the_document_names_the_labels_and_the_type() {
+        let page = page(&status());
+        for row in DOCUMENTED.lines().filter(|line| line.starts_with("| `weir_")) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let (name, kind) = (cells[1].trim_matches('`'), cells[2]);
+            let family = name.trim_end_matches("_total");
+            assert!(page.contains(&format!("# TYPE {family} {kind}\n")), "{family} is no {kind}:\n{page}");
+            let sample = page.lines().find(|line| line.split(['{', ' ']).next() == Some(name)).unwrap();
+            for label in
+                cells[3].split(',').map(|label| label.trim().trim_matches('`')).filter(|label| !label.is_empty())
+            {
+                assert!(sample.contains(&format!("{label}=\"")), "{sample} has no label {label}");
+            }
+        }
+    }
+}

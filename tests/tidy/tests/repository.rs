@@ -81,3 +81,38 @@ fn every_dependency_may_be_used_and_comes_from_the_registry() {
         none(foreign.map(|line| format!("{workspace}: {line}")).collect());
     }
 }
+
+/// Lines without their indentation.
+fn trimmed(text: &str) -> String {
+    text.lines().map(|line| format!("{}\n", line.trim())).collect()
+}
+
+#[test]
+fn manifests_in_the_documents_are_excerpts_of_manifests_that_are_run() {
+    let whole = ["pipelines/ecommerce/pipeline.yaml", "host/manifest/tests/valid/maximal.yaml"];
+    let whole = whole.map(|path| trimmed(&std::fs::read_to_string(root().join(path)).unwrap()));
+    let mut excerpts = 0;
+    for file in files(&[".md"]).iter().filter(|file| file.path.starts_with("docs/")) {
+        for block in file.text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            excerpts += 1;
+            let found = whole.iter().any(|whole| whole.contains(&trimmed(block)));
+            assert!(found, "{}: no manifest holds this\n{block}", file.path);
+        }
+    }
+    assert!(excerpts > 2, "{excerpts} excerpts");
+}
+
+#[test]
+fn what_the_documents_link_to_is_there() {
+    let mut missing = Vec::new();
+    for file in files(&[".md"]).iter().filter(|file| !file.path.contains("template/")) {
+        for target in file.text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap_or(target);
+            let folder = root().join(&file.path).with_file_name("");
+            if !path.is_empty() && !path.contains("://") && !folder.join(path).exists() {
+                missing.push(format!("{}: {target}", file.path));
+            }
+        }
+    }
+    none(missing);
+}
