@@ -48,7 +48,7 @@ pub struct Built {
     /// Of the crate.
     pub name: String,
     pub version: String,
-    /// `<target folder>/weir/<name>.wasm`
+    /// `target/weir/<name>.wasm` in the folder of the workspace.
     pub path: PathBuf,
     /// `sha256:<hex>` of the component.
     pub digest: String,
@@ -100,6 +100,7 @@ pub enum BuildError {
 struct Package {
     name: String,
     version: String,
+    /// `target` of its workspace, also where Cargo is told to build elsewhere: manifests and commands look here.
     target_folder: PathBuf,
 }
 
@@ -162,7 +163,7 @@ impl Package {
         if !kinds.flatten().filter_map(Value::as_str).any(|kind| matches!(kind, "lib" | "rlib" | "cdylib")) {
             return Err(BuildError::NoLibrary { name });
         }
-        Ok(Self { name, version, target_folder: text(&metadata["target_directory"]).into() })
+        Ok(Self { name, version, target_folder: Path::new(&text(&metadata["workspace_root"])).join("target") })
     }
 }
 

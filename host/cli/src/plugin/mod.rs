@@ -9,5 +9,5 @@ pub mod toolchain;
 #[cfg(test)]
 mod tests;
 
-pub use build::{BuildError, BuildOptions, Built, CargoOutput, build};
-pub use scaffold::{Created, Language, ScaffoldError, scaffold};
+pub use build::{BuildOptions, CargoOutput, build};
+pub use scaffold::{Language, scaffold};

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::build::{BuildError, Built};
+use super::scaffold::ScaffoldError;
 use super::toolchain;
 use super::*;
 
