@@ -38,7 +38,8 @@ pub struct KafkaSourceConfig {
     pub connection: KafkaConnection,
     pub topic: String,
     pub start: Start,
-    /// Stop at the end that each partition has when it is opened (its last stable offset).
+    /// Stop at the end that each partition has when it is opened, open transactions included: they are waited for,
+    /// since one that was just committed looks open until its marker is written.
     pub until_end: bool,
     pub include_keys: bool,
     pub include_headers: bool,
@@ -68,8 +69,14 @@ impl KafkaSourceConfig {
 pub struct KafkaSource {
     config: KafkaSourceConfig,
     shared: Arc<ReaderConfig>,
-    partitions: Option<u32>,
+    /// Asks about partitions, and sees records of open transactions.
+    probe: Option<Probe>,
     link: Option<Arc<Link>>,
+}
+
+struct Probe {
+    link: Link,
+    partitions: u32,
 }
 
 impl KafkaSource {
@@ -91,12 +98,15 @@ impl KafkaSource {
             include_keys: config.include_keys,
             include_headers: config.include_headers,
         });
-        Ok(Self { config, shared, partitions: None, link: None })
+        Ok(Self { config, shared, probe: None, link: None })
     }
 
-    fn link(&self, partitions: u32) -> Result<Link, SourceError> {
+    fn link(&self, partitions: u32, isolation: Isolation) -> Result<Link, SourceError> {
         let share = (self.config.queue_bytes >> 10) / partitions.max(1) as usize;
-        let owned = owned_properties(share.max(MIN_PARTITION_QUEUE_KIB));
+        let mut owned = owned_properties(share.max(MIN_PARTITION_QUEUE_KIB));
+        if isolation == Isolation::Uncommitted {
+            owned.push(("isolation.level", "read_uncommitted".into()));
+        }
         let properties = self.config.connection.properties(&default_properties(), &owned);
         Link::new(&self.config.topic, &properties).map_err(|error| source_error(&self.place(), &error))
     }
@@ -114,10 +124,19 @@ impl KafkaSource {
     }
 
     /// Position and end of a partition that is about to be read.
-    fn bounds(&self, link: &Link, partition: u32, position: Option<i64>) -> Result<Bounds, SourceError> {
-        let asked = link.client().query_watermarks(&self.config.topic, partition as i32, self.timeout());
-        let (low, high) = asked.map_err(|error| source_error(&self.place(), &link.explain(error)))?;
-        let end = self.config.until_end.then_some(high);
+    fn bounds(
+        &self,
+        probe: &Probe,
+        link: &Link,
+        partition: u32,
+        position: Option<i64>,
+    ) -> Result<Bounds, SourceError> {
+        let ask = |link: &Link| {
+            let asked = link.client().query_watermarks(&self.config.topic, partition as i32, self.timeout());
+            asked.map_err(|error| source_error(&self.place(), &link.explain(error)))
+        };
+        let (low, high) = ask(link)?;
+        let end = if self.config.until_end { Some(ask(&probe.link)?.1) } else { None };
         let position = match (position, self.config.start) {
             (Some(position), _) if (low..=high).contains(&position) => position,
             (Some(position), _) => {
@@ -132,6 +151,12 @@ impl KafkaSource {
     }
 }
 
+#[derive(PartialEq, Eq)]
+enum Isolation {
+    Committed,
+    Uncommitted,
+}
+
 struct Bounds {
     position: i64,
     end: Option<i64>,
@@ -140,14 +165,19 @@ struct Bounds {
 impl Source for KafkaSource {
     fn partitions(&mut self) -> Result<u32, SourceError> {
         // The number decides how large each queue may be, so it is asked by a client of its own.
-        let asked = self.link(1)?.topic_partitions(self.timeout());
+        let link = self.link(1, Isolation::Uncommitted)?;
+        let asked = link.topic_partitions(self.timeout());
         let partitions = asked.map_err(|error| source_error(&self.place(), &error))?;
-        self.partitions = Some(partitions);
+        self.probe = Some(Probe { link, partitions });
         Ok(partitions)
     }
 
     fn open(&mut self, partition: u32, position: Option<i64>) -> Result<Box<dyn PartitionReader>, SourceError> {
-        let partitions = self.partitions.map_or_else(|| self.partitions(), Ok)?;
+        if self.probe.is_none() {
+            self.partitions()?;
+        }
+        let probe = self.probe.as_ref().expect("`partitions` keeps its probe");
+        let partitions = probe.partitions;
         if partition >= partitions {
             return Err(SourceError::Fatal {
                 message: format!("{}: partition {partition} of {partitions} does not exist", self.place()),
@@ -156,9 +186,12 @@ impl Source for KafkaSource {
         }
         let link = match &self.link {
             Some(link) => Arc::clone(link),
-            None => Arc::clone(self.link.insert(Arc::new(self.link(partitions)?))),
+            None => {
+                let link = Arc::new(self.link(partitions, Isolation::Committed)?);
+                Arc::clone(self.link.insert(link))
+            }
         };
-        let Bounds { position, end } = self.bounds(&link, partition, position)?;
+        let Bounds { position, end } = self.bounds(probe, &link, partition, position)?;
         let cursor = Cursor::new(position, end);
         let feed = if cursor.has_ended() {
             None

@@ -76,7 +76,7 @@ impl TestTopic {
         let mut all = Vec::new();
         for partition in 0..partitions {
             let mut reader = Watched::new(source.open(partition, None).unwrap());
-            all.extend(texts(&reader.to_end()));
+            all.extend(texts(&reader.read_to_end()));
         }
         all
     }
@@ -142,7 +142,7 @@ impl Watched {
         taken
     }
 
-    pub fn to_end(&mut self) -> Vec<SourceRecords> {
+    pub fn read_to_end(&mut self) -> Vec<SourceRecords> {
         let mut taken = Vec::new();
         self.until(|polled| match polled.unwrap() {
             Poll::Records(records) => {

@@ -117,12 +117,20 @@ fn a_stop_in_the_middle_of_a_transaction_leaves_nothing_of_it() {
 }
 
 #[test]
-fn records_of_an_epoch_become_visible_together() {
-    let topic = TestTopic::new("together", 1);
-    let open = open_transaction(&topic, "somebody", &["half an epoch"]);
-    assert_eq!(topic.committed(), [""; 0]);
-    open.0.commit_transaction(BOUND).unwrap();
-    assert_eq!(topic.committed(), ["half an epoch"]);
+fn records_of_a_transaction_are_read_when_it_is_committed_and_a_bounded_run_waits_for_that() {
+    for (commit, expected) in [(true, vec!["half an epoch"]), (false, vec![])] {
+        let topic = TestTopic::new("together", 1);
+        let open = open_transaction(&topic, &topic.name, &["half an epoch"]);
+        let config = KafkaSourceConfig { until_end: true, ..topic.source_config() };
+        let mut reader = Watched::new(KafkaSource::new(config).unwrap().open(0, None).unwrap());
+        for _ in 0..5 {
+            let polled = reader.reader.poll(10, 1000);
+            assert!(matches!(polled, Ok(weir_stream::Poll::Pending { caught_up: false })), "{polled:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        if commit { open.0.commit_transaction(BOUND).unwrap() } else { open.abort() }
+        assert_eq!(texts(&reader.read_to_end()), expected);
+    }
 }
 
 #[test]
@@ -208,7 +216,7 @@ fn keys_timestamps_and_tombstones_are_written_where_a_java_client_looks_for_them
     let mut source = KafkaSource::new(config).unwrap();
     let mut found = BTreeMap::new();
     for partition in 0..source.partitions().unwrap() {
-        for batch in Watched::new(source.open(partition, None).unwrap()).to_end() {
+        for batch in Watched::new(source.open(partition, None).unwrap()).read_to_end() {
             for row in 0..batch.len() {
                 let key = String::from_utf8(batch.keys.as_ref().unwrap().get(row).to_vec()).unwrap();
                 let value = (!batch.values.is_absent(row)).then(|| batch.values.get(row).to_vec());
@@ -228,14 +236,23 @@ fn keys_timestamps_and_tombstones_are_written_where_a_java_client_looks_for_them
 }
 
 #[test]
-fn a_large_epoch_in_several_blocks_keeps_its_order_in_each_partition() {
-    let topic = TestTopic::new("large", 1);
-    let mut sink = topic.sink();
-    sink.recover(0).unwrap();
+fn a_large_epoch_in_several_blocks_loses_nothing_and_keeps_its_order_in_each_partition() {
     let rows = 250_000;
-    let blocks = (0..5).map(|part| block(&numbered(part * rows / 5..(part + 1) * rows / 5))).collect();
-    sink.expose(&SinkEpoch { epoch: 1, previous: 0, data: Arc::new(SinkData::Payloads(blocks)) }).unwrap();
-    assert_eq!(topic.committed(), numbered(0..rows));
+    let blocks = || (0..5).map(|part| block(&numbered(part * rows / 5..(part + 1) * rows / 5)));
+    for timestamps in [RecordTimestamps::EventTime, RecordTimestamps::WriteTime] {
+        let topic = TestTopic::new("large", 3);
+        let mut sink = KafkaSink::new(KafkaSinkConfig { timestamps, ..topic.sink_config() }).unwrap();
+        sink.recover(0).unwrap();
+        let data = Arc::new(SinkData::Payloads(blocks().collect()));
+        sink.expose(&SinkEpoch { epoch: 1, previous: 0, data }).unwrap();
+        let read = topic.committed();
+        let number = |text: &String| text.trim_start_matches("record-").parse::<usize>().unwrap();
+        let mut numbers: Vec<usize> = read.iter().map(number).collect();
+        let turns_back = numbers.windows(2).filter(|pair| pair[0] > pair[1]).count();
+        assert_eq!(turns_back, 2, "the numbers fall only from one partition to the next");
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..rows));
+    }
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_bounded_run_ends_at_the_end_it_saw_even_behind_transaction_markers() {
     let mut source = KafkaSource::new(config).unwrap();
     let mut reader = Watched::new(source.open(0, None).unwrap());
     sink.expose(&entry(3, 2, &numbered(6..9))).unwrap();
-    assert_eq!(texts(&reader.to_end()), numbered(0..6), "records behind the end that was seen must not be read");
+    assert_eq!(texts(&reader.read_to_end()), numbered(0..6), "records behind the end that was seen must not be read");
     assert!(matches!(reader.reader.poll(10, 1000), Ok(Poll::End)), "the end is told again");
 }
 

@@ -21,6 +21,12 @@ const NO_ERROR: Code = Code::RD_KAFKA_RESP_ERR_NO_ERROR;
 /// Messages handed over in one call of librdkafka's batch interface.
 const BATCH: usize = 1024;
 
+/// In place of a partition: every message names its own.
+const EACH_ITS_OWN: i32 = -1;
+
+/// Rows in a run to one partition that make a batch of their own cheaper than a look-up per row.
+const WORTH_A_BATCH: usize = 64;
+
 /// How long to serve callbacks before a full queue is tried again. librdkafka's own blocking would wait for ever for
 /// failed messages, whose callbacks only this thread runs.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(2);
@@ -89,13 +95,14 @@ impl Producer {
         let block = out.payloads();
         let mut next = rows.start;
         while next < rows.end {
-            let chunk = next..rows.end.min(next + BATCH);
+            let chunk = next..next + run(&to[next..rows.end]);
             self.messages.clear();
-            self.messages.extend(chunk.map(|row| message(block, row, to[row])));
+            self.messages.extend(chunk.clone().map(|row| message(block, row, to[row])));
+            let (partition, flags) = destination(&to[chunk]);
             // SAFETY: live topic; payloads point into `held` (invariant 4); keys are copied by the call.
             let accepted = unsafe {
                 let (messages, count) = (self.messages.as_mut_ptr(), self.messages.len() as i32);
-                sys::rd_kafka_produce_batch(self.topic.0, 0, sys::RD_KAFKA_MSG_F_PARTITION, messages, count)
+                sys::rd_kafka_produce_batch(self.topic.0, partition, flags, messages, count)
             };
             // Once one message finds the queue full, all behind it do: what was accepted is the front.
             next += usize::try_from(accepted).unwrap_or(0);
@@ -264,6 +271,20 @@ impl Fields {
     }
 }
 
+/// How many of the next rows make one batch: a run that goes to one partition if it is worth a batch of its own.
+fn run(to: &[i32]) -> usize {
+    let same = to.iter().take(BATCH).take_while(|partition| **partition == to[0]).count();
+    if same >= WORTH_A_BATCH { same } else { to.len().min(BATCH) }
+}
+
+/// How librdkafka is told where a batch goes: one look-up when all rows go to one partition, else one per row.
+fn destination(to: &[i32]) -> (i32, i32) {
+    match to {
+        [first, rest @ ..] if rest.iter().all(|partition| partition == first) => (*first, 0),
+        _ => (EACH_ITS_OWN, sys::RD_KAFKA_MSG_F_PARTITION),
+    }
+}
+
 fn message(block: &PayloadBlock, row: usize, partition: i32) -> sys::rd_kafka_message_t {
     let (payload_ptr, len) = raw(payload(&block.values, row));
     let (key, key_len) = raw(block.keys.as_ref().and_then(|keys| payload(keys, row)));
@@ -287,4 +308,20 @@ fn payload(payloads: &Payloads, row: usize) -> Option<&[u8]> {
 /// librdkafka takes `void *` but only reads.
 fn raw(bytes: Option<&[u8]>) -> (*mut std::ffi::c_void, usize) {
     bytes.map_or((std::ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_run_to_one_partition_is_a_batch_of_its_own_and_short_ones_share_one() {
+        let long = [vec![2; WORTH_A_BATCH], vec![1, 2]].concat();
+        assert_eq!(run(&long), WORTH_A_BATCH);
+        assert_eq!(destination(&long[..WORTH_A_BATCH]), (2, 0));
+        let mixed = [vec![2; WORTH_A_BATCH - 1], vec![1, 2]].concat();
+        assert_eq!(run(&mixed), mixed.len());
+        assert_eq!(destination(&mixed), (EACH_ITS_OWN, sys::RD_KAFKA_MSG_F_PARTITION));
+        assert_eq!(run(&[0; BATCH + 1]), BATCH);
+    }
 }
