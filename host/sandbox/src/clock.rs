@@ -2,13 +2,13 @@
 //! make a plugin slow.
 //!
 //! Invariant: a plugin is interrupted only after its thread spent the limit in it, or after the wall-clock bound
-//! of [`WALL_TIME_FACTOR`] limits. A call that ends within its first tick reads no clock at all; the time up to
-//! that tick is the plugin's gain.
+//! ([`WALL_TIME_FACTOR`] limits, at least [`MIN_WALL_TIME`]). A call that ends within its first tick reads no clock
+//! at all; the time up to that tick is the plugin's gain.
 
 use std::time::{Duration, Instant};
 
 use crate::engine::TICK;
-use crate::limits::WALL_TIME_FACTOR;
+use crate::limits::{MIN_WALL_TIME, WALL_TIME_FACTOR};
 
 /// CPU time of the calling thread.
 #[cfg(unix)]
@@ -49,11 +49,15 @@ impl Deadline {
         self.expired
     }
 
+    fn wall_bound(&self) -> Duration {
+        (self.limit * WALL_TIME_FACTOR).max(MIN_WALL_TIME)
+    }
+
     pub(crate) fn tick(&mut self, cpu: Duration, now: Instant) -> Verdict {
         let (first_cpu, first) = *self.first_tick.get_or_insert((cpu, now));
         let used = cpu.saturating_sub(first_cpu);
         let elapsed = now.saturating_duration_since(first);
-        if used >= self.limit || elapsed >= self.limit * WALL_TIME_FACTOR {
+        if used >= self.limit || elapsed >= self.wall_bound() {
             self.expired = true;
             return Verdict::Expired;
         }
@@ -84,7 +88,12 @@ mod tests {
         let start = Instant::now();
         let mut deadline = Deadline::new(10 * MS);
         assert_eq!(deadline.tick(Duration::ZERO, start), Verdict::GoOn(2));
-        assert_eq!(deadline.tick(Duration::ZERO, start + 10 * MS * WALL_TIME_FACTOR), Verdict::Expired);
+        assert_eq!(deadline.tick(Duration::ZERO, start + MIN_WALL_TIME - MS), Verdict::GoOn(2));
+        assert_eq!(deadline.tick(Duration::ZERO, start + MIN_WALL_TIME), Verdict::Expired);
+        let mut slow = Deadline::new(1000 * MS);
+        assert_eq!(slow.tick(Duration::ZERO, start), Verdict::GoOn(200));
+        assert_eq!(slow.tick(Duration::ZERO, start + MIN_WALL_TIME), Verdict::GoOn(200));
+        assert_eq!(slow.tick(Duration::ZERO, start + 20 * MIN_WALL_TIME / 10), Verdict::Expired);
     }
 
     #[test]

@@ -41,8 +41,10 @@ pub const CONTRACT_BYTES: usize = MIB;
 /// A reject's code.
 pub const REJECT_CODE_BYTES: usize = 64;
 
-/// A call ends after this many times its limit on the wall clock, whatever the thread's CPU time says.
+/// A call ends after this many times its limit on the wall clock, but not before [`MIN_WALL_TIME`], whatever the
+/// thread's CPU time says: a bound for a machine that is stuck, not a limit of plugins.
 pub const WALL_TIME_FACTOR: u32 = 20;
+pub const MIN_WALL_TIME: Duration = Duration::from_secs(10);
 
 /// What one plugin may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
