@@ -163,6 +163,13 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// Notes a fault, unless the manifest's own check has said something about the very place.
+    fn fault(&mut self, fault: Fault) {
+        if fault.place.is_none() || self.faults.sorted().iter().all(|known| known.place != fault.place) {
+            self.faults.push(fault);
+        }
+    }
+
     fn sources(&mut self, manifest: &Manifest) -> Vec<PlannedSource> {
         let mut sources = Vec::new();
         for (id, source) in manifest.sources.iter() {
@@ -172,7 +179,7 @@ impl Planner<'_> {
                     self.ports.insert(id.value.clone(), (NodeRef::Source(sources.len()), vec![output]));
                     sources.push(planned);
                 }
-                Err(fault) => self.faults.push(fault),
+                Err(fault) => self.fault(fault),
             }
         }
         sources
@@ -212,7 +219,7 @@ impl Planner<'_> {
         let Some(output) = found else {
             let has = outputs.iter().map(|output| format!("`{}`", output.name)).collect::<Vec<_>>().join(", ");
             let message = format!("`{}` has no output `{name}`; it has {has}", reference.id);
-            self.faults.push(Fault::new(from.span, "unknown-output", message));
+            self.fault(Fault::new(from.span, "unknown-output", message));
             return None;
         };
         Some((Port { node: *node, output }, Arc::clone(&outputs[output].schema)))
@@ -240,7 +247,7 @@ impl Planner<'_> {
         result: Result<T, ExpressionError>,
         from: &Spanned<String>,
     ) -> Option<T> {
-        result.map_err(|error| self.faults.push(expression_fault(text, error, from))).ok()
+        result.map_err(|error| self.fault(expression_fault(text, error, from))).ok()
     }
 
     fn select(
@@ -257,7 +264,7 @@ impl Planner<'_> {
         let select = sound.then(|| Select::only(&pairs, input))?;
         let select = select.map_err(|(column, error)| {
             let (_, text) = columns.iter().nth(column).expect("the position is one of the columns given");
-            self.faults.push(expression_fault(text, error, from));
+            self.fault(expression_fault(text, error, from));
         });
         let schema = Arc::clone(select.ok()?.output_schema());
         Some((vec![Output { name: "main".into(), schema }], PlannedKind::Select(pairs)))
@@ -277,7 +284,7 @@ impl Planner<'_> {
                 crate::gate::load(self.engine, &path, &limits)
                     .map_err(|error| Fault::new(plugin.reference.span, "plugin", error.to_string()))
             });
-        let component = loaded.map_err(|fault| self.faults.push(fault)).ok()?;
+        let component = loaded.map_err(|fault| self.fault(fault)).ok()?;
         let config = plugin.config.as_ref().map_or_else(|| "null".to_owned(), |config| config.value.to_string());
         let site = PluginSite {
             step: Arc::clone(step),
@@ -307,7 +314,7 @@ impl Planner<'_> {
                 (Some(config), true) => config.span,
                 _ => plugin.reference.span,
             };
-            self.faults.push(Fault::new(place, "plugin-contract", fault.clone()));
+            self.fault(Fault::new(place, "plugin-contract", fault.clone()));
         }
     }
 
@@ -327,7 +334,7 @@ impl Planner<'_> {
             match aggregate::plan(name, call, input) {
                 Ok(spec) => aggregates.push(spec),
                 Err(error) => {
-                    self.faults.push(expression_fault(call, error, from));
+                    self.fault(expression_fault(call, error, from));
                     sound = false;
                 }
             }
@@ -345,7 +352,7 @@ impl Planner<'_> {
                 Some((vec![main, late], PlannedKind::Window(Box::new(planned))))
             }
             Err(message) => {
-                self.faults.push(Fault::new(size.span, "window", message));
+                self.fault(Fault::new(size.span, "window", message));
                 None
             }
         }
@@ -364,11 +371,11 @@ impl Planner<'_> {
             let takes_columns = binding.connector.takes_columns();
             let planned = PlannedSink { id: id.value.as_str().into(), from: Some(from), schema, upsert, takes_columns, format };
             if !takes_columns && let Err(error) = encoder(&planned.schema, format) {
-                self.faults.push(Fault::new(sink.from.span, "format", error));
+                self.fault(Fault::new(sink.from.span, "format", error));
             }
             if matches!(binding.connector, Connector::Parquet(_)) && planned.upsert.is_some() {
                 let message = "Parquet files only grow: an upsert has no place in them";
-                self.faults.push(Fault::new(id.span, "append-only", message).next("say `append: true`"));
+                self.fault(Fault::new(id.span, "append-only", message).next("say `append: true`"));
             }
             sinks.push(planned);
         }
@@ -393,7 +400,7 @@ impl Planner<'_> {
                 let names = schema.fields().iter().map(|field| field.name().as_str());
                 let hint = nearest(column, names).map_or(String::new(), |name| format!("; did you mean `{name}`?"));
                 let message = format!("no column `{}` in what this sink gets{hint}", column.value);
-                self.faults.push(Fault::new(column.span, "unknown-column", message));
+                self.fault(Fault::new(column.span, "unknown-column", message));
             }
         }
         columns.iter().map(|column| column.value.clone()).collect()
@@ -405,6 +412,7 @@ fn expression_fault(text: &Spanned<String>, error: ExpressionError, from: &Spann
     let mut message = error.message.clone();
     if message.starts_with("no column") {
         let (first, hint) = message.split_once(';').map_or((message.as_str(), None), |(first, hint)| (first, Some(hint)));
+        let first = first.trim_end_matches(" here");
         message = format!("{first} after `{}`{}", from.value, hint.map_or(String::new(), |hint| format!(";{hint}")));
     }
     Fault::new(place, "expression", message)

@@ -2,7 +2,8 @@
 //!
 //! * `spine [EVENTS] [ROUNDS]`: Kafka -> decode -> plugin -> encode -> Kafka, ours with epochs, outbox and transactions,
 //!   against the same by hand at least once. Interleaved; events per CPU-second of the engine process, peak memory.
-//! * `spine swaps [SWAPS]`: swaps under load, the pause of each.
+//! * `spine swaps [SWAPS]`: swaps at 100,000 events/s into a file; the pause of each, from the old version's last row to
+//!   the new one's first, waiting for the next events included.
 //!
 //! `WEIR_BIN` names the binary (default: the repository's target/release/weir); both plugins must be built.
 
@@ -128,40 +129,30 @@ fn throughput(events: u64, rounds: u64) {
 }
 
 fn swaps(count: u64) {
-    let (input, port) = (fresh("in"), 7431);
-    fill(&input, 1_000_000);
+    let port = 7431;
     let state = std::env::temp_dir().join(fresh("state"));
+    std::fs::create_dir_all(&state).expect("a folder for temporary files");
     let child = weir()
-        .args(["run", "--quiet", "--profile", "kafka", "--admin", &format!("127.0.0.1:{port}"), "--state"])
-        .arg(&state)
+        .args(["run", "--quiet", "--profile", "paced", "--admin", &format!("127.0.0.1:{port}"), "--state"])
+        .arg(state.join("state"))
         .arg(root().join("tests/bench/spine/pipeline.yaml"))
-        .env("BENCH_IN", &input)
-        .env("BENCH_OUT", fresh("out"))
+        .env("BENCH_OUT", &state)
         .stderr(Stdio::null())
         .spawn()
         .expect("weir runs");
-    let mut load = weir()
-        .args(["generate", "ecommerce", "--events", "1000000000", "--rate", "50000", "--topic", &input])
-        .args(["--brokers", &brokers()])
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("weir runs");
-    let plugins = [plugin("clean-events"), plugin("clean-events")];
+    let body = plugin("clean-events");
     let mut pauses_ms: Vec<f64> = Vec::new();
     wait_until_ready(port);
-    for swap in 0..count {
+    for _ in 0..count {
         let url = format!("http://127.0.0.1:{port}/pipeline/steps/clean/plugin");
-        let body = &plugins[swap as usize % 2];
-        let mut answer = ureq::post(&url).header("content-type", "application/wasm").send(body).expect("a swap is taken");
+        let mut answer = ureq::post(&url).header("content-type", "application/wasm").send(&body).expect("a swap is taken");
         let report: serde_json::Value = answer.body_mut().read_json().expect("a report");
         pauses_ms.extend(report["pause_us"].as_f64().map(|us| us / 1000.0));
     }
     pauses_ms.sort_by(f64::total_cmp);
     let at = |share: f64| pauses_ms[((pauses_ms.len() - 1) as f64 * share) as usize];
-    println!("{count} swaps at 50,000 events/s, pause in ms over {} with rows", pauses_ms.len());
+    println!("{count} swaps at 100,000 events/s, pause in ms over {} with rows", pauses_ms.len());
     println!("  p50 {:.2}  p99 {:.2}  max {:.2}", at(0.5), at(0.99), at(1.0));
-    let _ = load.kill();
-    let _ = load.wait();
     let _ = ureq::post(format!("http://127.0.0.1:{port}/pipeline/stop")).header("content-type", "application/json").send("{}");
     used(child, Instant::now());
     let _ = std::fs::remove_dir_all(state);
