@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use weir_connectors::SinkIdentity;
 use weir_connectors::file::{FileSource, FileSourceConfig, JsonLinesSink};
 use weir_connectors::generate::ecommerce::EventOptions;
 use weir_connectors::generate::{GeneratorConfig, GeneratorSource, Preset};
@@ -11,8 +12,9 @@ use weir_connectors::kafka::{
 use weir_connectors::parquet::{ParquetConfig, ParquetSink, PartitionBy};
 use weir_connectors::sql::{CreateTable, PostgresSink, SqlTarget, SqliteSink, WriteMode};
 use weir_connectors::stdout::StdoutSink;
-use weir_connectors::SinkIdentity;
-use weir_manifest::{Compression, Connector, GenerateConnector, KafkaConnector, KafkaOption, Manifest, ParquetConnector};
+use weir_manifest::{
+    Compression, Connector, GenerateConnector, KafkaConnector, KafkaOption, Manifest, ParquetConnector,
+};
 use weir_stream::{Sink, SinkError, Source, SourceError};
 
 use crate::plan::{PlannedSink, PlannedSource};
@@ -32,7 +34,8 @@ pub fn source(planned: &PlannedSource, manifest: &Manifest, until_end: bool) -> 
             max_record_bytes: manifest.limits.record.bytes() as usize,
         })),
         Connector::Kafka(kafka) => {
-            let mut config = KafkaSourceConfig::new(Arc::clone(&planned.id), connection(kafka), kafka.topic.value.clone());
+            let mut config =
+                KafkaSourceConfig::new(Arc::clone(&planned.id), connection(kafka), kafka.topic.value.clone());
             config.until_end = until_end;
             config.start = match kafka.start.as_ref().map(|start| start.value) {
                 Some(weir_manifest::Start::Latest) => Start::Latest,
@@ -149,7 +152,9 @@ pub fn sink(planned: &PlannedSink, manifest: &Manifest) -> Result<Box<dyn Sink>,
 
 fn partition(parquet: &ParquetConnector) -> Result<Vec<PartitionBy>, SinkError> {
     let parse = |by: &weir_manifest::Spanned<String>| {
-        by.value.parse().map_err(|message| SinkError::Fatal { message, next: "correct `partition` in the manifest".into() })
+        by.value
+            .parse()
+            .map_err(|message| SinkError::Fatal { message, next: "correct `partition` in the manifest".into() })
     };
     parquet.partition.iter().map(parse).collect()
 }

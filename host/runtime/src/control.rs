@@ -132,8 +132,7 @@ impl Control {
             step: step.to_owned(),
             has: room.sites.keys().map(|step| format!("`{step}`")).collect(),
         })?;
-        let component =
-            PluginComponent::load(&room.engine, component, &site.limits).map_err(GateError::Component)?;
+        let component = PluginComponent::load(&room.engine, component, &site.limits).map_err(GateError::Component)?;
         let passed = site.pass(&component)?;
         room.plugins.put(component.digest(), component.bytes())?;
         let contract = passed.factory.contract().clone();

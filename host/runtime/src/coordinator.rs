@@ -36,7 +36,9 @@ const TICK: Duration = Duration::from_millis(5);
 pub enum Command {
     Swap(SwapRequest),
     /// Seal, make durable, expose what can be exposed until the deadline.
-    Stop { grace: Duration },
+    Stop {
+        grace: Duration,
+    },
     /// End now; the next start recovers.
     Abort,
 }
@@ -47,14 +49,26 @@ pub enum Outcome {
     /// Every bounded source was read to its end and everything is exposed.
     Finished,
     /// Stopped on request: all is durable. `owed`: what sinks are still owed (sink, epochs).
-    Stopped { owed: Vec<(String, u64)> },
+    Stopped {
+        owed: Vec<(String, u64)>,
+    },
     Aborted,
     /// A new version failed while it was watched: the open epoch is to be run again with the old one.
-    RollBack { step: Arc<str>, to: Arc<str>, reason: String },
+    RollBack {
+        step: Arc<str>,
+        to: Arc<str>,
+        reason: String,
+    },
     /// A step cannot go on; everything sealed is durable. The pipeline waits for an operator.
-    Paused { step: String, reason: String },
+    Paused {
+        step: String,
+        reason: String,
+    },
     /// Nothing can go on; only an operator can help.
-    Failed { message: String, next: String },
+    Failed {
+        message: String,
+        next: String,
+    },
 }
 
 /// How the coordinator reaches the rest of its incarnation.
@@ -234,7 +248,8 @@ impl Coordinator {
         }
         self.rejects.sealed(epoch, &rejects);
         let mut outputs = contents.outputs;
-        let letters = gathering::letters(&self.wiring.pipeline, epoch, contents.dead_letters, rejects, &self.wiring.sinks);
+        let letters =
+            gathering::letters(&self.wiring.pipeline, epoch, contents.dead_letters, rejects, &self.wiring.sinks);
         if let Some(sink) = self.wiring.dead_letters.as_ref().filter(|_| !letters.is_empty()) {
             outputs.push((sink.number, sink.encode(&letters)));
         }
@@ -261,7 +276,9 @@ impl Coordinator {
 
     fn append(&mut self, epoch: u64) {
         // After a full disk the log's thread still has the record and tries again by itself.
-        let (Some((mut record, outbox)), Some(mut meta)) = (self.sealed.remove(&epoch), self.meta_at_append.remove(&epoch)) else {
+        let (Some((mut record, outbox)), Some(mut meta)) =
+            (self.sealed.remove(&epoch), self.meta_at_append.remove(&epoch))
+        else {
             return;
         };
         for (sink, wiring) in self.wiring.sinks.iter().enumerate() {
@@ -341,7 +358,10 @@ impl Coordinator {
                 self.input(Input::Lost { sink });
             }
             SinkEvent::Fenced(message) => {
-                self.fail(&format!("sink `{name}`: {message}"), "another instance runs this pipeline; stop one of them");
+                self.fail(
+                    &format!("sink `{name}`: {message}"),
+                    "another instance runs this pipeline; stop one of them",
+                );
             }
             SinkEvent::Failed { message, next } => self.fail(&format!("sink `{name}`: {message}"), &next),
         }
@@ -427,4 +447,3 @@ impl Coordinator {
         self.outcome.get_or_insert(Outcome::Failed { message: message.to_owned(), next: next.to_owned() });
     }
 }
-

@@ -150,7 +150,8 @@ fn differences(wants: &SchemaRef, gives: &Schema, needs: &str) -> Vec<String> {
                 type_name(given.data_type())
             )),
             Ok(given) if given.is_nullable() && !field.is_nullable() => {
-                faults.push(format!("column `{}`: {needs} needs it not null, this plugin may write null", field.name()));
+                faults
+                    .push(format!("column `{}`: {needs} needs it not null, this plugin may write null", field.name()));
             }
             Ok(_) => {}
         }
@@ -168,10 +169,7 @@ pub fn type_name(data_type: &DataType) -> String {
 }
 
 /// Runs the stored sample through an instance. No sample, no test.
-fn self_test_on(
-    sample: &Sample,
-    instance: &mut dyn Transform,
-) -> Result<Option<SelfTest>, weir_stream::FunctionFault> {
+fn self_test_on(sample: &Sample, instance: &mut dyn Transform) -> Result<Option<SelfTest>, weir_stream::FunctionFault> {
     let started = Instant::now();
     let mut test = SelfTest::default();
     for batch in sample.get() {

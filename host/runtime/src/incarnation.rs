@@ -13,13 +13,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use weir_checkpoint::Limits;
 use weir_sandbox::SandboxEngine;
-use weir_state::{Identity, OpenError, RealDisk, Store};
+use weir_state::{Identity, OpenError, RealDisk, Recovered, Store};
 use weir_stream::{Source, SourceError};
 
 use crate::bind;
 use crate::channel::Wake;
 use crate::control::Control;
-use crate::coordinator::{Command, Coordinator, CrashPoint, DeadLetterSink, Outcome, RecoveredSink, Recovery, SinkWiring, Wiring};
+use crate::coordinator::{
+    Command, Coordinator, CrashPoint, DeadLetterSink, Outcome, RecoveredSink, Recovery, SinkWiring, Wiring,
+};
 use crate::log_writer;
 use crate::meta::{EpochMeta, MetaError};
 use crate::plan::Plan;
@@ -89,24 +91,17 @@ pub fn run(
     commands: &Receiver<Command>,
 ) -> Result<Outcome, StartError> {
     let status = control.status();
+    let (store, recovered, mut meta) = open_state(plan, setup)?;
     let mut sources = open_sources(plan, control, commands)?;
-    let identity = Identity {
-        pipeline: plan.pipeline.to_string(),
-        key_groups: plan.key_groups,
-        created_us: jiff::Timestamp::now().as_microsecond(),
-        generation: 1,
-    };
-    let (store, recovered) = Store::open(Arc::new(RealDisk), &setup.state_dir, &identity)?;
-    let meta = recovered.meta.as_deref().map_or_else(|| Ok(EpochMeta::default()), EpochMeta::decode);
-    let mut meta = meta.map_err(|cause| StartError::Meta { dir: setup.state_dir.clone(), cause })?;
     let key_groups = store.identity().key_groups;
     let plugins = plugins::resolve(plan, engine, &store.plugins(), overrides, &mut meta)?;
 
     let (task_events, task_events_in) = unbounded();
     let wakes: Vec<Wake> = (0..setup.workers).map(|_| Wake::default()).collect();
     let shared = Arc::new(Shared::new(wakes.clone(), task_events));
-    let assembled = assemble::Assembly { plan, setup, key_groups, plugins: &plugins, status, wakes: &wakes, meta: &mut meta }
-        .build(&mut sources, recovered.state)?;
+    let assembled =
+        assemble::Assembly { plan, setup, key_groups, plugins: &plugins, status, wakes: &wakes, meta: &mut meta }
+            .build(&mut sources, recovered.state)?;
 
     let sinks = recover_sinks(plan, &mut meta, &store, &recovered.outbox)?;
     status.restore(&meta, recovered.last_epoch);
@@ -150,6 +145,20 @@ pub fn run(
     let outcome = coordinator.run();
     take_down(workers, log_thread, sink_threads);
     Ok(outcome)
+}
+
+/// Opens the state first: another process in the folder is refused at once, whatever the sources do.
+fn open_state(plan: &Plan, setup: &Setup) -> Result<(Store, Recovered, EpochMeta), StartError> {
+    let identity = Identity {
+        pipeline: plan.pipeline.to_string(),
+        key_groups: plan.key_groups,
+        created_us: jiff::Timestamp::now().as_microsecond(),
+        generation: 1,
+    };
+    let (store, recovered) = Store::open(Arc::new(RealDisk), &setup.state_dir, &identity)?;
+    let meta = recovered.meta.as_deref().map_or_else(|| Ok(EpochMeta::default()), EpochMeta::decode);
+    let meta = meta.map_err(|cause| StartError::Meta { dir: setup.state_dir.clone(), cause })?;
+    Ok((store, recovered, meta))
 }
 
 fn limits(plan: &Plan) -> Limits {

@@ -37,8 +37,8 @@ mod worker;
 
 pub use barrier::StepCounts;
 pub use bind::{connection as kafka_connection, generator as generator_config};
-pub use coordinator::CrashPoint;
 pub use control::{Control, SwapError, SwapReport};
+pub use coordinator::CrashPoint;
 pub use incarnation::{Setup, StartError};
 pub use pipeline::{End, Pipeline, RunError};
 pub use plan::{Plan, plan};

@@ -59,7 +59,9 @@ pub fn spawn(
     commands: Receiver<LogCommand>,
     events: Sender<LogEvent>,
 ) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("epoch-log".into()).spawn(move || LogWriter { store, commands, events, deferred: VecDeque::new(), buffers: Vec::new() }.run())
+    std::thread::Builder::new()
+        .name("epoch-log".into())
+        .spawn(move || LogWriter { store, commands, events, deferred: VecDeque::new(), buffers: Vec::new() }.run())
 }
 
 struct LogWriter {
@@ -102,7 +104,9 @@ impl LogWriter {
         for Owed { sink, entry } in outbox {
             let mut payload = self.buffers.pop().unwrap_or_default();
             if let Err(error) = crate::outbox::encode(&entry.data, &mut payload) {
-                self.tell(LogEvent::Failed { message: format!("rows of epoch {} cannot be stored: {error}", entry.epoch) });
+                self.tell(LogEvent::Failed {
+                    message: format!("rows of epoch {} cannot be stored: {error}", entry.epoch),
+                });
                 return Ok(false);
             }
             record.outbox.push(OutboxEntry { sink: *sink, previous: entry.previous, payload });

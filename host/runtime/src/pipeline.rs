@@ -18,7 +18,9 @@ pub enum End {
     /// Every bounded source was read to its end and everything is exposed.
     Finished,
     /// Stopped on request; `owed`: what sinks are still owed, by sink and number of epochs.
-    Stopped { owed: Vec<(String, u64)> },
+    Stopped {
+        owed: Vec<(String, u64)>,
+    },
     Aborted,
 }
 

@@ -6,23 +6,22 @@
 
 mod aggregate;
 mod component;
+mod sink;
 mod source;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
-use weir_codecs::{JsonEncodeOptions, JsonEncoder, RawEncoder};
-use weir_manifest::{
-    Checked, Connector, DEAD_LETTERS, Fault, Faults, Format, LATE_OUTPUT, Late, Manifest, SinkMode, Spanned, StepKind, Until,
-    from_reference, nearest,
-};
+use arrow_schema::SchemaRef;
+use weir_manifest::{Checked, Fault, Faults, LATE_OUTPUT, Late, Manifest, Spanned, StepKind, Until, from_reference};
 use weir_operators::{
-    AggregateSpec, Expression, ExpressionError, KeyEncoder, Predicate, Select, TumblingWindow, WindowAggregate, WindowSpec,
+    AggregateSpec, Expression, ExpressionError, KeyEncoder, Predicate, Select, TumblingWindow, WindowAggregate,
+    WindowSpec,
 };
 use weir_sandbox::{PluginComponent, SandboxEngine};
 
 pub use component::component_path;
+pub use sink::{PlannedSink, encoder};
 pub use source::PlannedSource;
 
 use crate::gate::{GateError, GateSite};
@@ -80,18 +79,6 @@ impl PlannedStep {
     pub fn is_keyed(&self) -> bool {
         matches!(self.kind, PlannedKind::Window(_))
     }
-}
-
-/// One sink; its binding stays in the manifest.
-pub struct PlannedSink {
-    pub id: Arc<str>,
-    /// `None`: the dead letters, which come from everywhere.
-    pub from: Option<Port>,
-    pub schema: SchemaRef,
-    /// Key columns of an upsert.
-    pub upsert: Option<Vec<String>>,
-    pub takes_columns: bool,
-    pub format: Format,
 }
 
 /// A whole pipeline.
@@ -198,7 +185,8 @@ impl Planner<'_> {
             for (id, step) in ready {
                 if let Some(planned) = self.step(id, step, manifest) {
                     let outputs = planned.outputs.iter();
-                    let outputs = outputs.map(|output| Output { name: output.name.clone(), schema: Arc::clone(&output.schema) });
+                    let outputs =
+                        outputs.map(|output| Output { name: output.name.clone(), schema: Arc::clone(&output.schema) });
                     self.ports.insert(id.value.clone(), (NodeRef::Step(self.steps.len()), outputs.collect()));
                     self.steps.push(planned);
                 }
@@ -357,61 +345,14 @@ impl Planner<'_> {
             }
         }
     }
-
-    fn sinks(&mut self, manifest: &Manifest) -> (Vec<PlannedSink>, Option<usize>) {
-        let mut sinks = Vec::new();
-        for (id, sink) in manifest.sinks.iter() {
-            let Some((from, schema)) = self.port(&sink.from) else { continue };
-            let upsert = match &sink.mode {
-                SinkMode::Append => None,
-                SinkMode::Upsert(columns) => Some(self.upsert_key(columns, &schema)),
-            };
-            let Some(binding) = manifest.binding(id) else { continue };
-            let format = binding.format.as_ref().map_or(Format::Json, |format| format.value);
-            let takes_columns = binding.connector.takes_columns();
-            let planned = PlannedSink { id: id.value.as_str().into(), from: Some(from), schema, upsert, takes_columns, format };
-            if !takes_columns && let Err(error) = encoder(&planned.schema, format) {
-                self.fault(Fault::new(sink.from.span, "format", error));
-            }
-            if matches!(binding.connector, Connector::Parquet(_)) && planned.upsert.is_some() {
-                let message = "Parquet files only grow: an upsert has no place in them";
-                self.fault(Fault::new(id.span, "append-only", message).next("say `append: true`"));
-            }
-            sinks.push(planned);
-        }
-        let bound = manifest.binding(DEAD_LETTERS).is_some();
-        let dead_letters = bound.then_some(sinks.len());
-        if bound {
-            sinks.push(PlannedSink {
-                id: DEAD_LETTERS.into(),
-                from: None,
-                schema: Arc::new(Schema::empty()),
-                upsert: None,
-                takes_columns: false,
-                format: Format::Json,
-            });
-        }
-        (sinks, dead_letters)
-    }
-
-    fn upsert_key(&mut self, columns: &[Spanned<String>], schema: &SchemaRef) -> Vec<String> {
-        for column in columns {
-            if schema.index_of(column).is_err() {
-                let names = schema.fields().iter().map(|field| field.name().as_str());
-                let hint = nearest(column, names).map_or(String::new(), |name| format!("; did you mean `{name}`?"));
-                let message = format!("no column `{}` in what this sink gets{hint}", column.value);
-                self.fault(Fault::new(column.span, "unknown-column", message));
-            }
-        }
-        columns.iter().map(|column| column.value.clone()).collect()
-    }
 }
 
 fn expression_fault(text: &Spanned<String>, error: ExpressionError, from: &Spanned<String>) -> Fault {
     let place = error.span.clone().map_or(text.span, |part| text.part(part));
     let mut message = error.message.clone();
     if message.starts_with("no column") {
-        let (first, hint) = message.split_once(';').map_or((message.as_str(), None), |(first, hint)| (first, Some(hint)));
+        let (first, hint) =
+            message.split_once(';').map_or((message.as_str(), None), |(first, hint)| (first, Some(hint)));
         let first = first.trim_end_matches(" here");
         message = format!("{first} after `{}`{}", from.value, hint.map_or(String::new(), |hint| format!(";{hint}")));
     }
@@ -421,22 +362,6 @@ fn expression_fault(text: &Spanned<String>, error: ExpressionError, from: &Spann
 /// A key that is a plain column keeps its name; an expression is named by its text.
 fn key_name(key: &Spanned<String>) -> String {
     key.value.trim_matches('"').to_owned()
-}
-
-/// The encoder of rows for a sink that takes payloads.
-///
-/// # Errors
-/// When the format cannot hold the sink's columns.
-pub fn encoder(schema: &SchemaRef, format: Format) -> Result<Box<dyn weir_codecs::Encoder>, String> {
-    let schema = Arc::clone(schema);
-    match format {
-        Format::Json => JsonEncoder::new(schema, JsonEncodeOptions::default())
-            .map(|encoder| Box::new(encoder) as Box<dyn weir_codecs::Encoder>)
-            .map_err(|error| error.to_string()),
-        Format::Raw => RawEncoder::new(schema)
-            .map(|encoder| Box::new(encoder) as Box<dyn weir_codecs::Encoder>)
-            .map_err(|error| error.to_string()),
-    }
 }
 
 impl PlannedWindow {

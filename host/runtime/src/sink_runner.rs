@@ -32,13 +32,20 @@ pub enum SinkCommand {
 #[derive(Debug)]
 pub enum SinkEvent {
     Recovered(SinkPosition),
-    Accepted { epoch: u64 },
-    Exposed { through: u64 },
+    Accepted {
+        epoch: u64,
+    },
+    Exposed {
+        through: u64,
+    },
     Rejected(Vec<SinkReject>),
     /// The target is away; recovery goes on by itself after the back-off once the coordinator asks.
     Lost(String),
     Fenced(String),
-    Failed { message: String, next: String },
+    Failed {
+        message: String,
+        next: String,
+    },
 }
 
 /// Starts the sink's thread. It ends when the commands' sender is dropped.

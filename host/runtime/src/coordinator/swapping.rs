@@ -71,7 +71,8 @@ impl Swaps {
     pub fn take_waiting(&mut self, barrier: u64) -> Vec<Arc<SwapOrder>> {
         let waiting = std::mem::take(&mut self.waiting);
         let orders = waiting.iter().map(|request| Arc::clone(&request.order)).collect();
-        let riding = |request| Riding { request, barrier, sealed: None, pause_ns: None, counts_before: BTreeMap::new() };
+        let riding =
+            |request| Riding { request, barrier, sealed: None, pause_ns: None, counts_before: BTreeMap::new() };
         self.riding.extend(waiting.into_iter().map(riding));
         orders
     }

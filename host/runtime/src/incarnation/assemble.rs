@@ -80,7 +80,9 @@ impl Assembly<'_> {
                     meters.push(meter);
                     Box::new(task)
                 }
-                NodeRef::Step(step) => Box::new(self.keyed_task(root, step, tasks_per_step, &channels, &mut restored)?),
+                NodeRef::Step(step) => {
+                    Box::new(self.keyed_task(root, step, tasks_per_step, &channels, &mut restored)?)
+                }
             };
             workers[worker].push(task);
         }
@@ -128,9 +130,8 @@ impl Assembly<'_> {
         for step in keyed {
             let into = roots.iter().filter(|task| task.node == NodeRef::Step(*step)).map(|task| {
                 let consumer = &self.wakes[self.worker(task.number)];
-                let from = upstream(*step).map(|from| {
-                    Channel::new(capacity, self.wakes[self.worker(from.number)].clone(), consumer.clone())
-                });
+                let from = upstream(*step)
+                    .map(|from| Channel::new(capacity, self.wakes[self.worker(from.number)].clone(), consumer.clone()));
                 from.collect()
             });
             channels.insert(*step, into.collect());
@@ -143,12 +144,12 @@ impl Assembly<'_> {
         for step in keyed {
             let (planned, window) = self.window(*step);
             let all = 0..self.key_groups;
-            let empty = window.aggregate(&planned.id, &planned.input, self.key_groups, all).map_err(StartError::Internal)?;
+            let empty =
+                window.aggregate(&planned.id, &planned.input, self.key_groups, all).map_err(StartError::Internal)?;
             let wanted = empty.state_layout().to_owned();
             let id = Arc::clone(&planned.id);
             let number = self.meta.step_number(&id, &wanted);
-            let number =
-                number.map_err(|stored| StartError::StateLayout { step: id.to_string(), stored, wanted })?;
+            let number = number.map_err(|stored| StartError::StateLayout { step: id.to_string(), stored, wanted })?;
             steps.push(KeyedStep { id, number, empty });
         }
         restore::load(state, &steps, self.setup.workers)
@@ -215,9 +216,9 @@ impl Assembly<'_> {
         let mut aggregate = aggregate.map_err(StartError::Internal)?;
         let step_number = self.meta.steps.get(&*planned.id).map_or(0, |stored| stored.number);
         for part in restored.take(step_number, &key_groups) {
-            aggregate.absorb(part).map_err(|error| {
-                StartError::StateEntry { step: planned.id.to_string(), cause: error.to_string() }
-            })?;
+            aggregate
+                .absorb(part)
+                .map_err(|error| StartError::StateEntry { step: planned.id.to_string(), cause: error.to_string() })?;
         }
         let watermark_us = self.meta.stage_watermark(&planned.id);
         aggregate.restore_watermark(watermark_us);

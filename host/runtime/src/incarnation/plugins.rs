@@ -78,7 +78,8 @@ fn resolve_one(
     let previous = previous.and_then(|stored| stored.previous.clone());
     let watching = previous.is_some();
     let manifest = of_manifest.to_string();
-    meta.plugins.insert(step.to_string(), StoredPlugin { made_by: digest.clone(), running: digest, manifest, previous });
+    meta.plugins
+        .insert(step.to_string(), StoredPlugin { made_by: digest.clone(), running: digest, manifest, previous });
     let wanted = (replaced && changed && !rolled_back).then(|| Arc::clone(&planned.component));
     Ok(RunningPlugin { factory, watching, wanted })
 }
@@ -95,11 +96,15 @@ fn load_kept(
     let bytes = match folder.get(digest) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
-            tracing::warn!("step `{step}`: {digest} ran before and is not kept any more; the manifest's version starts");
+            tracing::warn!(
+                "step `{step}`: {digest} ran before and is not kept any more; the manifest's version starts"
+            );
             return None;
         }
         Err(error) => {
-            tracing::warn!("step `{step}`: {digest} ran before but cannot be read: {error}; the manifest's version starts");
+            tracing::warn!(
+                "step `{step}`: {digest} ran before but cannot be read: {error}; the manifest's version starts"
+            );
             return None;
         }
     };
@@ -109,7 +114,9 @@ fn load_kept(
         Ok(Arc::new(factory) as Arc<dyn TransformFactory>)
     });
     fits.map_err(|why| {
-        tracing::warn!("step `{step}`: {digest} ran before and does not fit this manifest: {why}; its own version starts");
+        tracing::warn!(
+            "step `{step}`: {digest} ran before and does not fit this manifest: {why}; its own version starts"
+        );
     })
     .ok()
 }
@@ -118,7 +125,9 @@ fn load_kept(
 pub fn watches(meta: &EpochMeta, watch: Duration) -> Vec<Watch> {
     let watched = meta.plugins.iter().filter_map(|(step, plugin)| Some((step, plugin.previous.as_ref()?)));
     let until = Instant::now() + watch;
-    watched.map(|(step, previous)| Watch { step: step.as_str().into(), previous: previous.as_str().into(), until }).collect()
+    watched
+        .map(|(step, previous)| Watch { step: step.as_str().into(), previous: previous.as_str().into(), until })
+        .collect()
 }
 
 /// Lets swaps in, and shows which versions run.
@@ -168,7 +177,9 @@ pub fn request_manifest_swaps(running: &RunningPlugins, control: &Arc<Control>) 
         let (step, control) = (Arc::clone(step), Arc::clone(control));
         let swap = move || match control.swap(&step, wanted.bytes()) {
             Ok(report) => tracing::info!("step `{step}`: the manifest's version {} is in place", report.version),
-            Err(error) => tracing::error!("step `{step}`: the manifest's version was refused: {error}: {:?}", error.faults()),
+            Err(error) => {
+                tracing::error!("step `{step}`: the manifest's version was refused: {error}: {:?}", error.faults())
+            }
         };
         if let Err(error) = std::thread::Builder::new().name("manifest-swap".into()).spawn(swap) {
             tracing::error!("no thread for the manifest's swap: {error}");

@@ -81,7 +81,14 @@ fn event_time(source: &Source, schema: &SchemaRef) -> Result<EventTimeSpec, Faul
     let Some(time) = &source.event_time else {
         // Without event time rows still carry a time, the record's; nothing may refuse them for it.
         let never = i64::MAX;
-        let spec = EventTimeSpec { column: None, optional: true, disorder_us: 0, max_future_us: never, max_jump_us: never, idle_after_us: None };
+        let spec = EventTimeSpec {
+            column: None,
+            optional: true,
+            disorder_us: 0,
+            max_future_us: never,
+            max_jump_us: never,
+            idle_after_us: None,
+        };
         return Ok(spec);
     };
     let column = match &time.origin {
@@ -102,7 +109,11 @@ fn time_column(name: &Spanned<String>, schema: &SchemaRef) -> Result<usize, Faul
     let Ok(column) = schema.index_of(name) else {
         let names = schema.fields().iter().map(|field| field.name().as_str());
         let hint = nearest(name, names).map_or(String::new(), |name| format!("; did you mean `{name}`?"));
-        return Err(Fault::new(name.span, "unknown-column", format!("no column `{}` in this source{hint}", name.value)));
+        return Err(Fault::new(
+            name.span,
+            "unknown-column",
+            format!("no column `{}` in this source{hint}", name.value),
+        ));
     };
     match schema.field(column).data_type() {
         DataType::Timestamp(..) | DataType::Date32 => Ok(column),

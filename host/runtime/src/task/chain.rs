@@ -84,11 +84,19 @@ impl Chain {
         Ok(())
     }
 
-    fn run_node(&mut self, number: usize, batch: Batch, out: &mut TaskOutput, shared: &Shared) -> Result<(), TaskFault> {
+    fn run_node(
+        &mut self,
+        number: usize,
+        batch: Batch,
+        out: &mut TaskOutput,
+        shared: &Shared,
+    ) -> Result<(), TaskFault> {
         let node = &mut self.nodes[number];
         let rows_in = batch.rows() as u64;
         match &mut node.step {
-            Step::Operator(operator) => operator.process(batch, &mut self.outputs).map_err(|fault| internal(node, &fault))?,
+            Step::Operator(operator) => {
+                operator.process(batch, &mut self.outputs).map_err(|fault| internal(node, &fault))?
+            }
             Step::Plugin(plugin) => plugin.process(batch, &mut self.outputs, shared)?,
         }
         let mut counts = StepCounts { rows_in, rejected: self.outputs.rejects.len() as u64, ..StepCounts::default() };

@@ -6,8 +6,7 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType,
+    Date32Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
@@ -155,7 +154,8 @@ fn to_micros(column: &dyn Array) -> Vec<Option<i64>> {
             scaled(column.as_primitive::<TimestampNanosecondType>().values(), 1, 1000)
         }
         DataType::Date32 => {
-            let days: Vec<i64> = column.as_primitive::<Date32Type>().values().iter().map(|day| i64::from(*day)).collect();
+            let days: Vec<i64> =
+                column.as_primitive::<Date32Type>().values().iter().map(|day| i64::from(*day)).collect();
             scaled(&days, 86_400_000_000, 1)
         }
         other => unreachable!("the planner lets no {other} be an event time"),

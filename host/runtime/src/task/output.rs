@@ -13,7 +13,9 @@ use weir_operators::operator::{RejectedRow, RowOrigin};
 use weir_operators::{KeyEncoder, Outputs, split};
 use weir_stream::record::NO_TIMESTAMP;
 use weir_stream::time::InputTime;
-use weir_stream::{Batch, Changes, DeadLetter, PayloadBlock, PayloadBuilder, Reject, RowBlock, SinkData, SourceRecords};
+use weir_stream::{
+    Batch, Changes, DeadLetter, PayloadBlock, PayloadBuilder, Reject, RowBlock, SinkData, SourceRecords,
+};
 
 use crate::barrier::Barrier;
 use crate::channel::{Channel, Message};
@@ -220,7 +222,13 @@ impl TaskOutput {
     }
 
     /// Notes refused records of a source.
-    pub fn reject_records(&mut self, source: &Arc<str>, stage: &'static str, records: &SourceRecords, rejects: Vec<Reject>) {
+    pub fn reject_records(
+        &mut self,
+        source: &Arc<str>,
+        stage: &'static str,
+        records: &SourceRecords,
+        rejects: Vec<Reject>,
+    ) {
         for reject in rejects {
             let letter = self.letter_of_record(records, reject.row);
             let (step, stage) = (Arc::clone(source), Cow::Borrowed(stage));

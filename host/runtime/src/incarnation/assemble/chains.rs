@@ -36,7 +36,8 @@ impl<'a> Layout<'a> {
     pub fn targets(&self, port: Port) -> Vec<Target> {
         let reads = |step: &usize| self.assembly.plan.steps[*step].from == port;
         let nodes = self.nodes.iter().filter(|(step, _)| reads(step)).map(|(_, node)| Target::Node(*node));
-        let exchanges = self.exchanges.iter().filter(|(step, _)| reads(step)).map(|(_, number)| Target::Exchange(*number));
+        let exchanges =
+            self.exchanges.iter().filter(|(step, _)| reads(step)).map(|(_, number)| Target::Exchange(*number));
         let sinks = self.assembly.plan.sinks.iter().enumerate();
         let sinks = sinks.filter(|(_, sink)| sink.from == Some(port)).map(|(number, _)| Target::Sink(number));
         nodes.chain(exchanges).chain(sinks).collect()

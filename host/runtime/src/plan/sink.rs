@@ -1,0 +1,88 @@
+//! Sinks: what they get, how it is encoded, and whether their target can hold it.
+
+use std::sync::Arc;
+
+use arrow_schema::{Schema, SchemaRef};
+use weir_codecs::{JsonEncodeOptions, JsonEncoder, RawEncoder};
+use weir_manifest::{Connector, DEAD_LETTERS, Fault, Format, Manifest, SinkMode, Spanned, nearest};
+
+use super::{Planner, Port};
+
+/// One sink; its binding stays in the manifest.
+pub struct PlannedSink {
+    pub id: Arc<str>,
+    /// `None`: the dead letters, which come from everywhere.
+    pub from: Option<Port>,
+    pub schema: SchemaRef,
+    /// Key columns of an upsert.
+    pub upsert: Option<Vec<String>>,
+    pub takes_columns: bool,
+    pub format: Format,
+}
+
+impl Planner<'_> {
+    pub(super) fn sinks(&mut self, manifest: &Manifest) -> (Vec<PlannedSink>, Option<usize>) {
+        let mut sinks = Vec::new();
+        for (id, sink) in manifest.sinks.iter() {
+            let Some((from, schema)) = self.port(&sink.from) else { continue };
+            let upsert = match &sink.mode {
+                SinkMode::Append => None,
+                SinkMode::Upsert(columns) => Some(self.upsert_key(columns, &schema)),
+            };
+            let Some(binding) = manifest.binding(id) else { continue };
+            let format = binding.format.as_ref().map_or(Format::Json, |format| format.value);
+            let takes_columns = binding.connector.takes_columns();
+            let planned =
+                PlannedSink { id: id.value.as_str().into(), from: Some(from), schema, upsert, takes_columns, format };
+            if !takes_columns && let Err(error) = encoder(&planned.schema, format) {
+                self.fault(Fault::new(sink.from.span, "format", error));
+            }
+            if matches!(binding.connector, Connector::Parquet(_)) && planned.upsert.is_some() {
+                let message = "Parquet files only grow: an upsert has no place in them";
+                self.fault(Fault::new(id.span, "append-only", message).next("say `append: true`"));
+            }
+            sinks.push(planned);
+        }
+        let bound = manifest.binding(DEAD_LETTERS).is_some();
+        let dead_letters = bound.then_some(sinks.len());
+        if bound {
+            sinks.push(PlannedSink {
+                id: DEAD_LETTERS.into(),
+                from: None,
+                schema: Arc::new(Schema::empty()),
+                upsert: None,
+                takes_columns: false,
+                format: Format::Json,
+            });
+        }
+        (sinks, dead_letters)
+    }
+
+    fn upsert_key(&mut self, columns: &[Spanned<String>], schema: &SchemaRef) -> Vec<String> {
+        for column in columns {
+            if schema.index_of(column).is_err() {
+                let names = schema.fields().iter().map(|field| field.name().as_str());
+                let hint = nearest(column, names).map_or(String::new(), |name| format!("; did you mean `{name}`?"));
+                let message = format!("no column `{}` in what this sink gets{hint}", column.value);
+                self.fault(Fault::new(column.span, "unknown-column", message));
+            }
+        }
+        columns.iter().map(|column| column.value.clone()).collect()
+    }
+}
+
+/// The encoder of rows for a sink that takes payloads.
+///
+/// # Errors
+/// When the format cannot hold the sink's columns.
+pub fn encoder(schema: &SchemaRef, format: Format) -> Result<Box<dyn weir_codecs::Encoder>, String> {
+    let schema = Arc::clone(schema);
+    match format {
+        Format::Json => JsonEncoder::new(schema, JsonEncodeOptions::default())
+            .map(|encoder| Box::new(encoder) as Box<dyn weir_codecs::Encoder>)
+            .map_err(|error| error.to_string()),
+        Format::Raw => RawEncoder::new(schema)
+            .map(|encoder| Box::new(encoder) as Box<dyn weir_codecs::Encoder>)
+            .map_err(|error| error.to_string()),
+    }
+}
