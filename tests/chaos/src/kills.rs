@@ -12,7 +12,7 @@ use crate::verdict::{self, Figures};
 const ALIVE_MS: std::ops::Range<u64> = 150..2500;
 
 const FINISH_BOUND: Duration = Duration::from_secs(180);
-const PRODUCE_BOUND: Duration = Duration::from_secs(300);
+pub(crate) const PRODUCE_BOUND: Duration = Duration::from_secs(300);
 
 /// What a round of kills did.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,7 @@
 //! | [`model`] | what must come out, computed record by record |
 //! | [`found`] | what did come out, from every sink |
 //! | [`verdict`] | the two held against each other |
-//! | [`kills`] | the unrest |
+//! | [`kills`], [`swaps`] | the two kinds of unrest |
 //!
 //! Whatever is random comes from a seed that is printed; `WEIR_SEED` repeats it.
 
@@ -19,5 +19,6 @@ pub mod model;
 pub mod room;
 pub mod seed;
 pub mod services;
+pub mod swaps;
 pub mod topic;
 pub mod verdict;
