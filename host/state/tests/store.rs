@@ -264,6 +264,31 @@ fn a_snapshot_replaces_its_predecessor_and_the_log_before_it() {
 }
 
 #[test]
+fn a_snapshot_cut_off_at_any_call_and_again_at_any_call_of_the_next_start_loses_nothing() {
+    let disk = SimDisk::new();
+    let (mut store, _) = open(&disk);
+    (1..=12).for_each(|number| store.append(&epoch(number)).unwrap());
+    (0..KEY_GROUPS).for_each(|key_group| store.write_snapshot(key_group, 11, &[]).unwrap());
+    drop(store);
+    for (cut, cut_again) in (1..10).flat_map(|cut| (1..16).map(move |again| (cut, again))) {
+        for seed in 0..8 {
+            let disk = disk.fork();
+            let (mut store, _) = open(&disk);
+            disk.stop_after(cut);
+            let _ = store.write_snapshot(2, 12, &[]);
+            disk.kill();
+            disk.stop_after(cut_again);
+            let _ = Store::open_with(Arc::new(disk.clone()), dir(), &identity(), small_options());
+            disk.crash(&mut SimRng::new(seed));
+            let opened = Store::open_with(Arc::new(disk), dir(), &identity(), small_options());
+            let (_, recovered) = opened.unwrap_or_else(|error| panic!("{error}: cut {cut}, {cut_again}, seed {seed}"));
+            assert_eq!(recovered.last_epoch, 12);
+            recovered.state.check(1).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_clean_end_is_told_until_the_next_write() {
     let disk = SimDisk::new();
     let (mut store, recovered) = open(&disk);
