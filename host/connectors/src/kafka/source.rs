@@ -124,13 +124,7 @@ impl KafkaSource {
     }
 
     /// Position and end of a partition that is about to be read.
-    fn bounds(
-        &self,
-        probe: &Probe,
-        link: &Link,
-        partition: u32,
-        position: Option<i64>,
-    ) -> Result<Bounds, SourceError> {
+    fn bounds(&self, probe: &Probe, link: &Link, partition: u32, position: Option<i64>) -> Result<Bounds, SourceError> {
         let ask = |link: &Link| {
             let asked = link.client().query_watermarks(&self.config.topic, partition as i32, self.timeout());
             asked.map_err(|error| source_error(&self.place(), &link.explain(error)))

@@ -128,7 +128,11 @@ fn records_of_a_transaction_are_read_when_it_is_committed_and_a_bounded_run_wait
             assert!(matches!(polled, Ok(weir_stream::Poll::Pending { caught_up: false })), "{polled:?}");
             std::thread::sleep(Duration::from_millis(50));
         }
-        if commit { open.0.commit_transaction(BOUND).unwrap() } else { open.abort() }
+        if commit {
+            open.0.commit_transaction(BOUND).unwrap()
+        } else {
+            open.abort()
+        }
         assert_eq!(texts(&reader.read_to_end()), expected);
     }
 }
