@@ -95,8 +95,10 @@ fn headline(shape: &Shape) -> String {
     let Shape { source, plugin, filtered, window, .. } = shape;
     let (events, table, folder) = (grouped(shape.events), &shape.table_name, shape.folder.display());
     format!(
-        "{events} made-up events: {source} -> {plugin} (sandboxed plugin) -> {filtered} (where) -> {window} (window)\n\
-         {table} goes to SQLite, every accepted event to Parquet: {folder}\n"
+        "{events} made-up events\n\
+         {source} -> {plugin} (sandboxed plugin) -> {filtered} (where) -> {window} (window)\n\
+         {table} in SQLite, accepted events in Parquet, dead letters in a file,\n\
+         all in {folder}\n"
     )
 }
 

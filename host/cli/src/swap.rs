@@ -62,22 +62,22 @@ fn build(folder: &Path) -> Result<PathBuf, Failure> {
     let options = BuildOptions { cargo_output: CargoOutput::Quiet, ..BuildOptions::default() };
     let built = plugin::build(folder, &options, &mut |line| eprintln!("  {line}"));
     let built = built.map_err(|error| Failure::new(FAILED, error.to_string()))?;
-    println!("  {built}");
+    eprintln!("  {built}");
     Ok(built.path)
 }
 
 /// A swap's stages, a line each.
 pub fn show(report: &SwapReport) {
     println!(
-        "  gate       {} {} · {} · {} KiB · fits step {} · {} ms",
+        "  gate       {} {} · {} · fits step {} · {} ms",
         report.name,
         report.version,
         short(&report.digest),
-        report.bytes.div_ceil(1024),
         report.step,
         report.gate_ms
     );
-    println!("  columns    reads {} · writes {}", report.reads.join(", "), report.writes.join(", "));
+    println!("  reads      {}", report.reads.join(", "));
+    println!("  writes     {}", report.writes.join(", "));
     if let Some(test) = &report.self_test {
         let [rows, written, rejected] =
             [test.rows, test.written, test.rejected].map(|rows| crate::run::grouped(rows as u64));

@@ -196,11 +196,11 @@ impl Sums {
 
     /// Two lines a comparison: counted, then found.
     pub fn show(&self) {
-        println!("{:<38}{:>14}{:>14}{:>14}", "reconciliation", "before swap", "after swap", "all");
+        println!("{:<36}{:>13}{:>12}{:>11}", "reconciliation", "before swap", "after swap", "all");
         for sum in &self.sums {
             let line = |what: &str, split: Split| {
                 let [before, after, all] = [split.before, split.after, split.all()].map(grouped);
-                format!("  {what:<36}{before:>14}{after:>14}{all:>14}")
+                format!("  {what:<34}{before:>13}{after:>12}{all:>11}")
             };
             println!("{}", line(&sum.counted_as, sum.counted));
             println!(

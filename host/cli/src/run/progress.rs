@@ -28,7 +28,8 @@ pub fn start(control: Arc<Control>) -> Progress {
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(every) {
             let status = control.status().status();
             let now = Instant::now();
-            let text = if terminal { block(&status, before.as_ref(), now) } else { line(&status, before.as_ref(), now) };
+            let text =
+                if terminal { block(&status, before.as_ref(), now) } else { line(&status, before.as_ref(), now) };
             draw(&text, terminal, &mut drawn);
             before = Some((status, now));
         }
@@ -49,12 +50,16 @@ impl Progress {
     }
 }
 
+/// A line that is longer than the terminal is cut there (`7l`): wrapped, it would take two lines and spoil the redraw.
 fn draw(text: &str, terminal: bool, drawn: &mut usize) {
     let mut out = std::io::stderr().lock();
-    let up = if terminal && *drawn > 0 { format!("\x1b[{drawn}A\x1b[J") } else { String::new() };
-    *drawn = text.lines().count();
     // A closed stderr is no reason to stop.
-    let _ = write!(out, "{up}{text}");
+    let _ = match (terminal, *drawn) {
+        (false, _) => write!(out, "{text}"),
+        (true, 0) => write!(out, "\x1b[?7l{text}\x1b[?7h"),
+        (true, up) => write!(out, "\x1b[{up}A\x1b[J\x1b[?7l{text}\x1b[?7h"),
+    };
+    *drawn = text.lines().count();
     let _ = out.flush();
 }
 
@@ -64,40 +69,27 @@ fn rate(now: u64, before: Option<u64>, seconds: f64) -> u64 {
     before.map_or(0, |before| (now.saturating_sub(before) as f64 / seconds.max(0.001)) as u64)
 }
 
-/// One fact a line, as on the screen of the README.
+/// A line for each source and step, then what holds for all of them; made for 80 columns.
 fn block(status: &Status, before: Option<&Before>, now: Instant) -> String {
     let seconds = before.map_or(1.0, |(_, at)| (now - *at).as_secs_f64());
     let mut text = String::new();
     for (step, counts) in ordered(status) {
         let counts_before = before.and_then(|(status, _)| status.steps.get(step));
         let per_second = rate(counts.rows_in, counts_before.map(|counts| counts.rows_in), seconds);
-        let mut tail = String::new();
-        if let Some(partitions) = status.sources.get(step) {
-            let watermark = partitions.iter().filter(|one| !one.idle).filter_map(|one| one.watermark_us).min();
-            let _ = write!(tail, "  watermark {}", watermark.map_or("-".into(), time_of_day));
+        let [per_second, rows_in, rows_out] = [per_second, counts.rows_in, counts.rows_out].map(grouped);
+        let _ = write!(text, "  {step:<17}{per_second:>9}/s{rows_in:>13} in{rows_out:>13} out");
+        for (rows, what) in [(counts.rejected, "rejected"), (counts.late, "late")] {
+            let _ = if rows > 0 { write!(text, "  {} {what}", grouped(rows)) } else { Ok(()) };
         }
-        if let Some(plugin) = status.plugins.get(step) {
-            let watched = if plugin.watched { ", watched" } else { "" };
-            let _ = write!(tail, "  {} {}{watched}", plugin.name, plugin.version);
-        }
-        if counts.rejected > 0 {
-            let _ = write!(tail, "  {} rejected", grouped(counts.rejected));
-        }
-        if counts.late > 0 {
-            let _ = write!(tail, "  {} late", grouped(counts.late));
-        }
-        let _ = writeln!(
-            text,
-            "  {step:<18} {:>11}/s {:>13} in {:>13} out{tail}",
-            grouped(per_second),
-            grouped(counts.rows_in),
-            grouped(counts.rows_out)
-        );
+        text.push('\n');
+    }
+    for (step, plugin) in &status.plugins {
+        let watched = if plugin.watched { ", watched" } else { "" };
+        let _ = writeln!(text, "  {step} runs {} {}{watched}", plugin.name, plugin.version);
     }
     let ago = status.durable_ago_ms.map_or(String::new(), |ago| format!(" {:.1} s ago", ago as f64 / 1000.0));
-    let sinks: Vec<String> =
-        status.sinks.iter().map(|(sink, one)| format!("{sink} {}", grouped(one.exposed_epoch))).collect();
-    let _ = writeln!(text, "  epoch {} durable{ago} · exposed: {}", grouped(status.durable_epoch), sinks.join(", "));
+    let (epoch, watermark) = (grouped(status.durable_epoch), watermark(status));
+    let _ = writeln!(text, "  watermark {watermark} · epoch {epoch} durable{ago}{}", exposed(status));
     for (sink, one) in &status.sinks {
         if let Some(trouble) = &one.trouble {
             let _ = writeln!(text, "  {sink} waits: {trouble}");
@@ -109,19 +101,31 @@ fn block(status: &Status, before: Option<&Before>, now: Instant) -> String {
     text
 }
 
+/// What sinks show that have not the newest epoch; those that gather, such as Parquet, are usually behind.
+fn exposed(status: &Status) -> String {
+    let behind = status.sinks.iter().filter(|(_, sink)| sink.exposed_epoch < status.durable_epoch);
+    let behind: Vec<_> = behind.map(|(name, sink)| format!("{name} {}", grouped(sink.exposed_epoch))).collect();
+    if behind.is_empty() { " and exposed".to_owned() } else { format!(" · exposed: {}", behind.join(", ")) }
+}
+
+/// The slowest partition's time of day that holds time back.
+fn watermark(status: &Status) -> String {
+    let partitions = status.sources.values().flatten().filter(|one| !one.idle);
+    partitions.filter_map(|one| one.watermark_us).min().map_or("-".into(), time_of_day)
+}
+
 fn line(status: &Status, before: Option<&Before>, now: Instant) -> String {
     let seconds = before.map_or(1.0, |(_, at)| (now - *at).as_secs_f64());
     let read = |status: &Status| -> u64 {
         status.sources.keys().filter_map(|source| status.steps.get(source)).map(|counts| counts.rows_in).sum()
     };
     let rejected: u64 = status.steps.values().map(|counts| counts.rejected).sum();
-    let watermark = status.sources.values().flatten().filter(|one| !one.idle).filter_map(|one| one.watermark_us).min();
     format!(
         "{} events/s · {} read · {} rejected · watermark {} · epoch {}\n",
         grouped(rate(read(status), before.map(|(status, _)| read(status)), seconds)),
         grouped(read(status)),
         grouped(rejected),
-        watermark.map_or("-".into(), time_of_day),
+        watermark(status),
         grouped(status.durable_epoch)
     )
 }
