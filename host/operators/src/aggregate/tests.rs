@@ -148,7 +148,7 @@ fn sums_reach_both_ends_of_their_type_and_not_one_further() {
 #[test]
 fn overflow_is_the_same_when_rows_come_one_by_one_and_after_a_restore() {
     let values: Vec<i64> = vec![i64::MAX, -3, 5, 2, i64::MIN, 1, i64::MAX, i64::MAX, 4];
-    let rows = batch(&vec![0; 9], &vec![k(&[1, 1, 1, 2, 2, 1, 2, 2, 1]), ("v", Arc::new(Int64Array::from(values)))]);
+    let rows = batch(&[0; 9], &vec![k(&[1, 1, 1, 2, 2, 1, 2, 2, 1]), ("v", Arc::new(Int64Array::from(values)))]);
     let mut whole = step(&rows.schema(), &["sum(v)", "count()"]);
     let expected = whole.process(rows.clone()).rejects.len();
     let mut deltas = Deltas::default();

@@ -26,7 +26,7 @@ impl PlannedSource {
     pub fn decoder(&self) -> Result<Box<dyn Decoder>, CodecError> {
         let (schema, columns) = (Arc::clone(&self.schema), self.columns.clone());
         Ok(match self.format {
-            Format::Json => Box::new(JsonDecoder::new(schema, columns, self.limits.clone())?),
+            Format::Json => Box::new(JsonDecoder::new(schema, columns, self.limits)?),
             Format::Raw => Box::new(RawDecoder::new(schema, columns, self.limits.max_record_bytes)?),
         })
     }
