@@ -24,7 +24,7 @@ pub fn start(control: Arc<Control>) -> Progress {
     let thread = std::thread::spawn(move || {
         let terminal = std::io::stderr().is_terminal();
         let every = if terminal { REDRAW } else { PLAIN };
-        let (mut before, mut drawn) = (None, 0);
+        let (mut before, mut drawn) = (Some((control.status().status(), Instant::now())), 0);
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(every) {
             let status = control.status().status();
             let now = Instant::now();
