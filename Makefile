@@ -1,7 +1,7 @@
 # Weir. `make demo` shows it, `make test` tries everything; both begin by looking for what they need.
 
 CARGO ?= cargo
-RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+RELEASE := $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 # Always the whole workspace and one profile: so every command means the same features and each dependency is built once.
 WORKSPACE := --release --locked --workspace
 PLUGINS := clean-events clean-events-next adversary
@@ -50,10 +50,18 @@ deny:
 	cargo deny --manifest-path plugins/Cargo.toml --config deny.toml check
 
 soak: plugins
-	$(CARGO) run $(WORKSPACE) --bin weir-soak
+	$(CARGO) build $(WORKSPACE) --bin weir --bin weir-soak
+	$(RELEASE)/weir-soak
 
+# A workspace of its own. The last three need a real Kafka.
 bench: plugins
-	cd tests/bench && $(CARGO) run --release -p weir-bench-json && $(CARGO) run --release -p weir-bench-crossing
+	$(CARGO) build $(WORKSPACE) --bin weir-services
+	cd tests/bench && for bench in json crossing operators epoch-log; do \
+		$(CARGO) run --release -p weir-bench-$$bench || exit; done
+	cd tests/bench && $(CARGO) build --release -p weir-bench-kafka -p weir-bench-spine
+	cd tests/bench && WEIR_BIN=$(RELEASE)/weir $(RELEASE)/weir-services run -- sh -c '\
+		$(CARGO) run --release -p weir-bench-kafka && export KAFKA_BROKERS=$$WEIR_TEST_KAFKA && \
+		$(CARGO) run --release -p weir-bench-spine && $(CARGO) run --release -p weir-bench-spine -- swaps'
 
 fmt:
 	$(CARGO) fmt --all
