@@ -245,8 +245,8 @@ impl Protocol {
             }
         }
         self.expose_next(&mut effects);
-        self.balance(&mut effects);
         self.maybe_inject(&mut effects);
+        self.balance(&mut effects);
         effects
     }
 
@@ -315,7 +315,8 @@ impl Protocol {
             progress.link = Link::Ready;
             progress.sent = epoch;
             let sent_all = progress.owed.back().is_none_or(|newest| newest.epoch <= epoch);
-            if sent_all && self.all_durable() {
+            let gathered = progress.gathered_bytes() > self.limits.unexposed_bytes;
+            if gathered || (sent_all && self.all_durable()) {
                 effects.push(Effect::Flush { sink });
             }
         }
@@ -336,10 +337,11 @@ impl Protocol {
         }
     }
 
-    /// Pauses the sources while too much waits for log or sinks.
+    /// Pauses the sources while too much waits for log or sinks, or the open epoch is full and its barrier must wait.
     fn balance(&mut self, effects: &mut Vec<Effect>) {
         let waiting: u64 = self.sinks.iter().map(SinkProgress::waiting_bytes).sum();
-        let pause = self.log_full || waiting > self.limits.unexposed_bytes;
+        let full = self.open_bytes >= self.limits.epoch_bytes;
+        let pause = self.log_full || full || waiting > self.limits.unexposed_bytes;
         if pause != self.paused {
             self.paused = pause;
             effects.push(if pause { Effect::PauseSources } else { Effect::ResumeSources });

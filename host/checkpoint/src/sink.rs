@@ -62,6 +62,11 @@ impl SinkProgress {
         self.owed.iter().filter(|entry| entry.epoch > self.sent).map(|entry| entry.bytes).sum()
     }
 
+    /// Bytes that the sink has accepted and not yet exposed.
+    pub fn gathered_bytes(&self) -> u64 {
+        self.owed.iter().filter(|entry| entry.epoch <= self.sent).map(|entry| entry.bytes).sum()
+    }
+
     /// Decides by what the target says; `durable` is the last durable epoch.
     ///
     /// # Errors

@@ -32,7 +32,12 @@ impl Server {
 
     pub fn stop(&self) -> Result<(), Failure> {
         let request = self.agent().post(self.url("/pipeline/stop")).header("content-type", "application/json");
-        request.send("{}").map(drop).map_err(|error| self.unreachable(&error))
+        let response = request.send("{}").map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let message = format!("{} answers {}", self.admin, response.status());
+        Err(Failure::new(FAILED, message).next("say with --admin where a pipeline's admin API is"))
     }
 
     fn url(&self, path: &str) -> String {

@@ -120,15 +120,21 @@ fn read(args: &ManifestArgs) -> Result<Vec<DeadLetter>, Failure> {
     let mut letters = Vec::new();
     for partition in 0..source.partitions().map_err(failed)? {
         let mut reader = source.open(partition, None).map_err(failed)?;
+        let mut unreadable = None;
         loop {
             match reader.poll(4096, 4 << 20).map_err(failed)? {
                 Poll::End => break,
                 Poll::Pending { .. } => std::thread::sleep(std::time::Duration::from_millis(5)),
                 Poll::Records(records) => {
                     for payload in records.values.iter() {
-                        letters.push(serde_json::from_slice(payload).map_err(|error| {
-                            Failure::new(FAILED, format!("a dead letter cannot be read: {error}"))
-                        })?);
+                        if let Some(error) = unreadable.take() {
+                            return Err(Failure::new(FAILED, format!("a dead letter cannot be read: {error}")));
+                        }
+                        match serde_json::from_slice(payload) {
+                            Ok(letter) => letters.push(letter),
+                            // The last line may be half written: the pipeline is running.
+                            Err(error) => unreadable = Some(error),
+                        }
                     }
                 }
             }

@@ -94,7 +94,9 @@ fn router(control: Arc<Control>) -> Router {
 async fn loopback_host_only(request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let loopback = matches!(name, "localhost" | "127.0.0.1" | "[::1]") || name.starts_with("127.");
+    // An address, never a name that looks like one: a name can be made to mean this machine.
+    let address = name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+    let loopback = address || matches!(name, "localhost" | "[::1]");
     if loopback { next.run(request).await } else { StatusCode::FORBIDDEN.into_response() }
 }
 

@@ -36,6 +36,8 @@ pub struct Control {
     status: Arc<StatusBoard>,
     commands: Sender<Command>,
     gate: Mutex<Option<Arc<GateRoom>>>,
+    /// One swap at a time: the order in which versions follow each other is what the log says.
+    swapping: Mutex<()>,
 }
 
 /// Why a plugin was not swapped; the running version goes on.
@@ -99,7 +101,7 @@ pub struct SwapReport {
 
 impl Control {
     pub fn new(status: Arc<StatusBoard>, commands: Sender<Command>) -> Self {
-        Self { status, commands, gate: Mutex::new(None) }
+        Self { status, commands, gate: Mutex::new(None), swapping: Mutex::new(()) }
     }
 
     pub fn status(&self) -> &Arc<StatusBoard> {
@@ -127,6 +129,7 @@ impl Control {
     /// See [`SwapError`].
     pub fn swap(&self, step: &str, component: &[u8]) -> Result<SwapReport, SwapError> {
         let started = Instant::now();
+        let _one = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
         let room = self.gate.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(SwapError::NotStarted)?;
         let site = room.sites.get(step).ok_or_else(|| GateError::NoStep {
             step: step.to_owned(),

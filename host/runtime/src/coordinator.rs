@@ -63,6 +63,7 @@ pub enum Outcome {
     Paused {
         step: String,
         reason: String,
+        owed: Vec<(String, u64)>,
     },
     /// Nothing can go on; only an operator can help.
     Failed {
@@ -203,7 +204,7 @@ impl Coordinator {
         let swaps = self.swaps.take_waiting(id);
         let snapshot = self.snapshot_due.take();
         self.gathering.expect(id, snapshot);
-        let watched = self.swaps.watched_steps();
+        let watched = self.swaps.watched_behind(id);
         self.wiring.shared.inject(Barrier { id, last, snapshot, swaps, watched });
     }
 
@@ -409,7 +410,10 @@ impl Coordinator {
             self.finishing = true;
             self.input(Input::Stop);
         }
-        self.swaps.on_tick(&mut self.meta, &self.wiring.status);
+        self.swaps.on_tick(&self.wiring.status);
+        if self.swaps.has_expired() {
+            self.input(Input::BarrierWanted);
+        }
     }
 
     fn task_failed(&mut self, fault: TaskFault) {
@@ -418,7 +422,7 @@ impl Coordinator {
                 let reason = format!("plugin {digest} {fault}");
                 match self.swaps.watched(&step, &self.meta) {
                     Some(to) => Outcome::RollBack { step, to, reason },
-                    None => Outcome::Paused { step: step.to_string(), reason },
+                    None => Outcome::Paused { step: step.to_string(), reason, owed: self.still_owed() },
                 }
             }
             TaskFault::Source { source_id, partition, message, next } => {

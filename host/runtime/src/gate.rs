@@ -117,9 +117,14 @@ impl GateSite {
     /// What the steps behind would miss, per output and column.
     fn column_faults(&self, contract: &TransformContract) -> Vec<String> {
         let needs = self.consumers.first().map_or("the pipeline".to_owned(), |consumer| format!("`{consumer}`"));
-        let (has, wants) = (contract.outputs.len(), self.site.outputs.len());
-        if has != wants {
-            return vec![format!("the plugin has {has} outputs, the running version has {wants}")];
+        let has: Vec<&str> = contract.outputs.iter().map(|output| output.name.as_str()).collect();
+        let wants = &self.site.output_names;
+        if has != *wants {
+            return vec![format!(
+                "the plugin's outputs are {}; the pipeline's are {}",
+                has.join(", "),
+                wants.join(", ")
+            )];
         }
         let outputs = self.site.outputs.iter().enumerate();
         let faults = outputs.flat_map(|(output, wants)| {

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use weir_checkpoint::Limits;
 use weir_sandbox::SandboxEngine;
 use weir_state::{Identity, OpenError, RealDisk, Recovered, Store};
-use weir_stream::{Source, SourceError};
+use weir_stream::{PartitionReader, SinkError, SourceError};
 
 use crate::bind;
 use crate::channel::Wake;
@@ -30,7 +30,7 @@ use crate::sink_runner::{self, SinkCommand};
 use crate::status::PipelineState;
 use crate::worker;
 
-pub use plugins::Overrides;
+pub use plugins::{Override, Overrides};
 
 /// How long threads that may hang in a network call are waited for.
 const THREAD_GRACE: Duration = Duration::from_millis(500);
@@ -91,8 +91,8 @@ pub fn run(
     commands: &Receiver<Command>,
 ) -> Result<Outcome, StartError> {
     let status = control.status();
-    let (store, recovered, mut meta) = open_state(plan, setup)?;
-    let mut sources = open_sources(plan, control, commands)?;
+    let (mut store, recovered, mut meta) = open_state(plan, setup)?;
+    let readers = open_sources(plan, &meta, control, commands)?;
     let key_groups = store.identity().key_groups;
     let plugins = plugins::resolve(plan, engine, &store.plugins(), overrides, &mut meta)?;
 
@@ -101,9 +101,9 @@ pub fn run(
     let shared = Arc::new(Shared::new(wakes.clone(), task_events));
     let assembled =
         assemble::Assembly { plan, setup, key_groups, plugins: &plugins, status, wakes: &wakes, meta: &mut meta }
-            .build(&mut sources, recovered.state)?;
+            .build(readers, recovered.state)?;
 
-    let sinks = recover_sinks(plan, &mut meta, &store, &recovered.outbox)?;
+    let sinks = recover_sinks(plan, &mut meta, &mut store, &recovered.outbox)?;
     status.restore(&meta, recovered.last_epoch);
     plugins::open_gate(plan, setup, engine, &plugins, store.plugins(), &assembled.instances, control);
     let recovery = Recovery {
@@ -143,7 +143,8 @@ pub fn run(
     plugins::request_manifest_swaps(&plugins, control);
     // Dropping the coordinator drops its senders: log and sink threads end by that.
     let outcome = coordinator.run();
-    take_down(workers, log_thread, sink_threads);
+    let again = matches!(outcome, Outcome::RollBack { .. } | Outcome::Paused { .. });
+    take_down(workers, log_thread, sink_threads, again);
     Ok(outcome)
 }
 
@@ -172,50 +173,90 @@ fn limits(plan: &Plan) -> Limits {
     }
 }
 
-/// Connects to every source and learns its partitions; waits for those that are away.
+/// The readers of each source, by partition.
+type Readers = Vec<Vec<Box<dyn PartitionReader>>>;
+
+/// Connects to every source and opens its partitions where the last epoch left them; waits for what is away.
 fn open_sources(
     plan: &Plan,
+    meta: &EpochMeta,
     control: &Arc<Control>,
     commands: &Receiver<Command>,
-) -> Result<Vec<(Box<dyn Source>, u32)>, StartError> {
-    let mut sources = Vec::new();
+) -> Result<Readers, StartError> {
+    let mut readers = Vec::new();
     for planned in &plan.sources {
-        let fatal = |error: SourceError| match error {
-            SourceError::Fatal { message, next } => StartError::Source { message, next },
-            SourceError::Retry(message) => StartError::Source { message, next: "try again".into() },
-        };
-        let mut source = bind::source(planned, &plan.manifest, plan.until_end).map_err(fatal)?;
-        let mut back_off = Duration::from_millis(200);
-        let partitions = loop {
-            match source.partitions() {
-                Ok(partitions) => break partitions,
-                Err(SourceError::Retry(message)) => {
-                    let waiting = format!("source `{}`: {message}; waiting for it", planned.id);
-                    tracing::warn!("{waiting}");
-                    control.status().stuck(PipelineState::Starting, waiting);
-                    match commands.recv_timeout(back_off) {
-                        Ok(Command::Stop { .. } | Command::Abort) => return Err(StartError::Stopped),
-                        // Nothing runs yet that could be swapped; the dropped reply says so.
-                        Ok(Command::Swap(_)) | Err(_) => {}
-                    }
-                    back_off = (back_off * 2).min(Duration::from_secs(5));
-                }
-                Err(error) => return Err(fatal(error)),
-            }
-        };
-        sources.push((source, partitions));
+        let mut source = bind::source(planned, &plan.manifest, plan.until_end)?;
+        let mut patience = Patience::new(&planned.id, control, commands);
+        let partitions = patience.wait(|| source.partitions())?;
+        let mut of_source = Vec::new();
+        for partition in 0..partitions {
+            let position = meta.position(&planned.id, partition).next_offset;
+            of_source.push(patience.wait(|| source.open(partition, position))?);
+        }
+        readers.push(of_source);
     }
-    Ok(sources)
+    Ok(readers)
+}
+
+/// Tries again, with back-off, what a source that is away could not answer, until somebody ends the pipeline.
+struct Patience<'a> {
+    source: &'a str,
+    control: &'a Control,
+    commands: &'a Receiver<Command>,
+    back_off: Duration,
+}
+
+impl<'a> Patience<'a> {
+    fn new(source: &'a str, control: &'a Control, commands: &'a Receiver<Command>) -> Self {
+        Self { source, control, commands, back_off: Duration::from_millis(200) }
+    }
+
+    fn wait<T>(&mut self, mut attempt: impl FnMut() -> Result<T, SourceError>) -> Result<T, StartError> {
+        loop {
+            let message = match attempt() {
+                Err(SourceError::Retry(message)) => message,
+                answer => return Ok(answer?),
+            };
+            let waiting = format!("source `{}`: {message}; waiting for it", self.source);
+            tracing::warn!("{waiting}");
+            self.control.status().stuck(PipelineState::Starting, waiting);
+            match self.commands.recv_timeout(self.back_off) {
+                Ok(Command::Stop { .. } | Command::Abort) => return Err(StartError::Stopped),
+                // Nothing runs yet that could be swapped; the dropped reply says so.
+                Ok(Command::Swap(_)) | Err(_) => {}
+            }
+            self.back_off = (self.back_off * 2).min(Duration::from_secs(5));
+        }
+    }
+}
+
+impl From<SourceError> for StartError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Fatal { message, next } => Self::Source { message, next },
+            SourceError::Retry(message) => Self::Source { message, next: "try again".into() },
+        }
+    }
+}
+
+impl From<SinkError> for StartError {
+    fn from(error: SinkError) -> Self {
+        match error {
+            SinkError::Fatal { message, next } => Self::Sink { message, next },
+            other => Self::Sink { message: other.to_string(), next: "try again".into() },
+        }
+    }
 }
 
 /// Gives every sink of the plan its number in the outbox and what it is still owed.
 fn recover_sinks(
     plan: &Plan,
     meta: &mut EpochMeta,
-    store: &Store,
+    store: &mut Store,
     pending: &[weir_state::PendingEntry],
 ) -> Result<Vec<RecoveredSink>, StartError> {
     let mut sinks = Vec::new();
+    retire_sinks(plan, meta, store, pending);
     for planned in &plan.sinks {
         let number = meta.sink_number(&planned.id);
         let stored = meta.sinks.get(&*planned.id).copied().unwrap_or_default();
@@ -233,6 +274,20 @@ fn recover_sinks(
     Ok(sinks)
 }
 
+/// Lets go of sinks that the manifest no longer has: what they may be owed would keep the outbox for ever.
+fn retire_sinks(plan: &Plan, meta: &mut EpochMeta, store: &mut Store, pending: &[weir_state::PendingEntry]) {
+    let last_epoch = store.last_epoch();
+    meta.sinks.retain(|name, stored| {
+        let kept = plan.sinks.iter().any(|planned| *planned.id == **name);
+        if !kept {
+            let owed = pending.iter().filter(|entry| entry.sink == stored.number).count();
+            tracing::warn!("sink `{name}` is no longer in the manifest; {owed} epochs that it may miss are let go");
+            store.acknowledge(stored.number, last_epoch);
+        }
+        kept
+    });
+}
+
 type SinkThreads = Vec<JoinHandle<()>>;
 
 fn start_sinks(
@@ -241,10 +296,7 @@ fn start_sinks(
 ) -> Result<(Vec<SinkWiring>, SinkThreads), StartError> {
     let (mut wirings, mut threads) = (Vec::new(), Vec::new());
     for (number, planned) in plan.sinks.iter().enumerate() {
-        let sink = bind::sink(planned, &plan.manifest).map_err(|error| match error {
-            weir_stream::SinkError::Fatal { message, next } => StartError::Sink { message, next },
-            other => StartError::Sink { message: other.to_string(), next: "try again".into() },
-        })?;
+        let sink = bind::sink(planned, &plan.manifest)?;
         let (commands, commands_in) = unbounded::<SinkCommand>();
         let events = events.clone();
         // The coordinator may be gone already; then nobody needs to know.
@@ -257,14 +309,15 @@ fn start_sinks(
 
 /// Waits for the threads. Workers and log end by themselves; a sink may hang in its target and is then left behind:
 /// what it still does there is fenced by the next start.
-fn take_down(workers: Vec<JoinHandle<()>>, log: JoinHandle<()>, sinks: SinkThreads) {
+/// When this process goes on (`again`) it is waited for: it would fence its own successor.
+fn take_down(workers: Vec<JoinHandle<()>>, log: JoinHandle<()>, sinks: SinkThreads, again: bool) {
     for thread in workers.into_iter().chain([log]) {
         if thread.join().is_err() {
             tracing::error!("a thread panicked; the next start recovers from the last durable epoch");
         }
     }
     let until = Instant::now() + THREAD_GRACE;
-    while Instant::now() < until && sinks.iter().any(|thread| !thread.is_finished()) {
+    while (again || Instant::now() < until) && sinks.iter().any(|thread| !thread.is_finished()) {
         std::thread::sleep(Duration::from_millis(2));
     }
 }

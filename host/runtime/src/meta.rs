@@ -25,6 +25,8 @@ pub struct EpochMeta {
     pub sinks: BTreeMap<String, StoredSink>,
     /// Sums since the pipeline was created, by step.
     pub counts: BTreeMap<String, StepCounts>,
+    /// The next number of a sink or keyed step: numbers are never given twice.
+    next_number: u16,
     /// Number of each keyed step in the state, and what its stored entries depend on.
     pub steps: BTreeMap<String, StoredStep>,
 }
@@ -83,6 +85,7 @@ impl Default for EpochMeta {
             plugins: BTreeMap::new(),
             sinks: BTreeMap::new(),
             counts: BTreeMap::new(),
+            next_number: 0,
             steps: BTreeMap::new(),
         }
     }
@@ -133,10 +136,24 @@ impl EpochMeta {
         self.stages.get(stage).copied().unwrap_or(NO_WATERMARK)
     }
 
-    /// The number of sink `name`, new ones numbered behind all that ever were.
+    /// The number of sink `name`, a new one if it has none.
     pub fn sink_number(&mut self, name: &str) -> u16 {
-        let free = self.sinks.values().map(|sink| sink.number + 1).max().unwrap_or(0);
-        self.sinks.entry(name.to_owned()).or_insert(StoredSink { number: free, ..StoredSink::default() }).number
+        let next = &mut self.next_number;
+        let stored = self
+            .sinks
+            .entry(name.to_owned())
+            .or_insert_with(|| StoredSink { number: take(next), ..StoredSink::default() });
+        stored.number
+    }
+
+    /// Forgets keyed steps that are not in the plan; one that returns begins anew. Answers their names.
+    pub fn retire_steps(&mut self, planned: &[&str]) -> Vec<String> {
+        let gone: Vec<String> = self.steps.keys().filter(|step| !planned.contains(&step.as_str())).cloned().collect();
+        for step in &gone {
+            self.steps.remove(step);
+            self.stages.remove(step);
+        }
+        gone
     }
 
     /// The number of keyed step `id` in state deltas.
@@ -144,11 +161,17 @@ impl EpochMeta {
     /// # Errors
     /// The layout that the stored state has, when it is another one.
     pub fn step_number(&mut self, id: &str, layout: &str) -> Result<u16, String> {
-        let free = self.steps.values().map(|step| step.number + 1).max().unwrap_or(0);
+        let next = &mut self.next_number;
         let stored = self.steps.entry(id.to_owned());
-        let stored = stored.or_insert_with(|| StoredStep { number: free, layout: layout.to_owned() });
+        let stored = stored.or_insert_with(|| StoredStep { number: take(next), layout: layout.to_owned() });
         if stored.layout == layout { Ok(stored.number) } else { Err(stored.layout.clone()) }
     }
+}
+
+fn take(next: &mut u16) -> u16 {
+    let number = *next;
+    *next += 1;
+    number
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use weir_sandbox::SandboxEngine;
 
 use crate::control::Control;
 use crate::coordinator::{Command, Outcome, SwapRequest, SwapResult};
-use crate::incarnation::{self, Overrides, Setup, StartError};
+use crate::incarnation::{self, Override, Overrides, Setup, StartError};
 use crate::plan::Plan;
 use crate::status::{PipelineState, StatusBoard};
 
@@ -74,9 +74,10 @@ impl Pipeline {
         let status = Arc::clone(self.control.status());
         let mut overrides = Overrides::new();
         loop {
-            let outcome = self.incarnation(&overrides);
-            overrides.clear();
-            match outcome? {
+            // An order stands until an epoch made under it is durable; then the log has it.
+            let durable = status.status().durable_epoch;
+            overrides.retain(|_, order| order.since_epoch >= durable);
+            match self.incarnation(&overrides)? {
                 Outcome::Finished => {
                     status.state(PipelineState::Finished);
                     return Ok(End::Finished);
@@ -86,15 +87,16 @@ impl Pipeline {
                 Outcome::RollBack { step, to, reason } => {
                     tracing::error!("step `{step}`: {reason}; the version before comes back");
                     status.rolled_back(&step, &reason);
-                    overrides.insert(step, to);
+                    let since_epoch = status.status().durable_epoch;
+                    overrides.insert(step, Override { digest: to, since_epoch });
                 }
-                Outcome::Paused { step, reason } => {
+                Outcome::Paused { step, reason, owed } => {
                     let why = format!("step `{step}` is paused: {reason}; swap in a version that works, or stop");
                     tracing::error!("{why}");
                     status.stuck(PipelineState::Paused, why);
                     match self.wait_for_operator() {
                         Some(request) => self.swap_while_paused(&request, &mut overrides),
-                        None => return Ok(End::Stopped { owed: Vec::new() }),
+                        None => return Ok(End::Stopped { owed }),
                     }
                 }
                 Outcome::Failed { message, next } => {
@@ -123,8 +125,9 @@ impl Pipeline {
 
     fn swap_while_paused(&self, request: &SwapRequest, overrides: &mut Overrides) {
         let order = &request.order;
-        overrides.insert(Arc::clone(&order.step), Arc::clone(order.factory.digest()));
         let status = self.control.status().status();
+        let digest = Arc::clone(order.factory.digest());
+        overrides.insert(Arc::clone(&order.step), Override { digest, since_epoch: status.durable_epoch });
         let epoch = status.durable_epoch + 1;
         // The caller may have given up; the swap stands.
         let _ = request.reply.send(SwapResult { epoch, pause_ns: None, counts_before: status.steps });

@@ -279,6 +279,7 @@ impl Planner<'_> {
             input: Arc::clone(input),
             sample: Arc::new(Sample::default()),
             outputs: Vec::new(),
+            output_names: Vec::new(),
             digest_column: plugin.digest_column.as_ref().map(|column| column.value.clone()),
         };
         let mut gate = GateSite { site, config, limits, consumers: Vec::new() };
@@ -292,6 +293,7 @@ impl Planner<'_> {
             Output { name: output.name.clone(), schema: stamped.unwrap_or_else(|| Arc::clone(schema)) }
         });
         let outputs = named.collect();
+        gate.site.output_names = contract.outputs.iter().map(|output| output.name.clone()).collect();
         gate.site.outputs = raw;
         Some((outputs, PlannedKind::Plugin(Box::new(PlannedPlugin { gate: Arc::new(gate), component }))))
     }

@@ -2,6 +2,7 @@
 //!
 //! The thread keeps no truth: after any loss it asks the target, and the protocol decides what is sent again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -55,8 +56,14 @@ pub fn spawn(
     commands: Receiver<SinkCommand>,
     report: impl Fn(SinkEvent) + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
-    let runner = Runner { sink, report, back_off: FIRST_BACK_OFF, lost_at: None };
-    std::thread::Builder::new().name(format!("sink-{name}")).spawn(move || runner.run(&commands))
+    let mut runner = Runner { sink, report, back_off: FIRST_BACK_OFF, lost_at: None };
+    std::thread::Builder::new().name(format!("sink-{name}")).spawn(move || {
+        // A panic is a fault of Weir or of the target's driver: nobody must wait for this sink.
+        if catch_unwind(AssertUnwindSafe(|| runner.run(&commands))).is_err() {
+            let message = "its thread panicked; the message is in the log".to_owned();
+            (runner.report)(SinkEvent::Failed { message, next: "start again, and report it".to_owned() });
+        }
+    })
 }
 
 struct Runner<R> {
@@ -67,7 +74,7 @@ struct Runner<R> {
 }
 
 impl<R: Fn(SinkEvent)> Runner<R> {
-    fn run(mut self, commands: &Receiver<SinkCommand>) {
+    fn run(&mut self, commands: &Receiver<SinkCommand>) {
         loop {
             match commands.recv_timeout(FLUSH_CHECK) {
                 Ok(command) => self.carry_out(command, commands),

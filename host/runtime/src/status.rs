@@ -304,6 +304,9 @@ impl StatusBoard {
     pub fn rolled_back(&self, step: &str, reason: &str) {
         let mut board = self.board();
         board.rollbacks += 1;
+        // Until the version before runs again nothing does, and the plugins' lines are the old ones.
+        (board.state, board.reason) =
+            (PipelineState::Starting, Some(format!("step `{step}` returns to its version before: {reason}")));
         let verdict = format!("rolled back: {reason}");
         match board.last_swap.as_mut().filter(|swap| swap.step == step) {
             Some(swap) => swap.verdict = verdict,

@@ -98,7 +98,10 @@ mod tests {
     fn a_reason_is_cut_at_a_character() {
         let reject = Reject::new(0, "x", "é".repeat(MAX_REASON_BYTES));
         assert_eq!(reject.reason.len(), MAX_REASON_BYTES);
-        assert_eq!(Reject::new(0, "x", format!("a{}", "é".repeat(MAX_REASON_BYTES))).reason.len(), MAX_REASON_BYTES - 1);
+        assert_eq!(
+            Reject::new(0, "x", format!("a{}", "é".repeat(MAX_REASON_BYTES))).reason.len(),
+            MAX_REASON_BYTES - 1
+        );
     }
 
     #[test]

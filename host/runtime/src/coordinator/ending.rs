@@ -11,15 +11,23 @@ impl Coordinator {
         if self.outcome.is_some() {
             return;
         }
+        let past_deadline = self.stop_deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if self.fault.is_some() && self.protocol.durable() == self.protocol.assigned() {
-            self.outcome = self.fault.take();
+            // Told to end: a version that failed is no reason to start again or to wait for an operator.
+            self.outcome = match self.fault.take() {
+                Some(Outcome::RollBack { .. } | Outcome::Paused { .. }) if self.stop_deadline.is_some() => {
+                    Some(Outcome::Stopped { owed: self.still_owed() })
+                }
+                fault => fault,
+            };
         } else if self.protocol.all_exposed() {
             if self.rejects.any() {
                 self.seal_rejects();
             } else {
                 self.outcome = Some(if self.finishing { Outcome::Finished } else { Outcome::Stopped { owed: vec![] } });
             }
-        } else if self.stop_deadline.is_some_and(|deadline| Instant::now() >= deadline) && self.protocol.all_durable() {
+        } else if past_deadline {
+            // What the log did not take, on a full disk or a hung one, is read again at the next start.
             self.outcome = Some(Outcome::Stopped { owed: self.still_owed() });
         }
     }
@@ -34,7 +42,7 @@ impl Coordinator {
         self.input(Input::Afterwards { epoch });
     }
 
-    fn still_owed(&self) -> Vec<(String, u64)> {
+    pub(super) fn still_owed(&self) -> Vec<(String, u64)> {
         let owed = self.wiring.sinks.iter().zip(self.protocol.sinks());
         let counted = owed.map(|(wiring, sink)| (wiring.name.to_string(), sink.owed_epochs().count() as u64));
         counted.filter(|(_, epochs)| *epochs > 0).collect()

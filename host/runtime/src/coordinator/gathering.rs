@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_state::StateDelta;
+use weir_stream::time::NO_WATERMARK;
 use weir_stream::{DeadLetter, PayloadBlock, PayloadBuilder, SinkData, SinkReject};
 
 use super::SinkWiring;
@@ -75,7 +76,10 @@ impl Gathering {
 fn bring_up(meta: &mut EpochMeta, part: &TaskPart) -> bool {
     let mut changed = part.position.as_ref().is_some_and(|position| meta.set_position(position));
     if let Some((stage, watermark_us)) = &part.stage_watermark {
-        changed |= meta.stages.insert(stage.to_string(), *watermark_us) != Some(*watermark_us);
+        // At the end of time each task says what it fired itself; the stage has reached the largest.
+        let reached = meta.stages.entry(stage.to_string()).or_insert(NO_WATERMARK);
+        changed |= *watermark_us > *reached;
+        *reached = (*reached).max(*watermark_us);
     }
     for (step, counts) in part.counts.iter().filter(|(_, counts)| !counts.is_zero()) {
         meta.counts.entry(step.to_string()).or_default().add(*counts);

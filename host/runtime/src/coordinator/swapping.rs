@@ -40,6 +40,8 @@ pub struct Watch {
     /// Digest to return to.
     pub previous: Arc<str>,
     pub until: Instant,
+    /// The barrier that tells the tasks of its end.
+    pub released_by: Option<u64>,
 }
 
 struct Riding {
@@ -55,15 +57,18 @@ pub struct Swaps {
     waiting: Vec<SwapRequest>,
     riding: Vec<Riding>,
     watches: Vec<Watch>,
+    /// Steps whose watch ended well and was not told yet.
+    kept: Vec<Arc<str>>,
 }
 
 impl Swaps {
     pub fn new(watches: Vec<Watch>) -> Self {
-        Self { waiting: Vec::new(), riding: Vec::new(), watches }
+        Self { waiting: Vec::new(), riding: Vec::new(), watches, kept: Vec::new() }
     }
 
     pub fn request(&mut self, request: SwapRequest, meta: &EpochMeta) {
         debug_assert!(meta.plugins.contains_key(&*request.order.step), "swaps name steps of the plan");
+        self.waiting.retain(|earlier| earlier.order.step != request.order.step);
         self.waiting.push(request);
     }
 
@@ -80,6 +85,12 @@ impl Swaps {
     /// Notes in `meta` who made the epoch and who runs behind it; answers whether a swap rode on the barrier.
     pub fn sealed(&mut self, barrier: u64, epoch: u64, meta: &mut EpochMeta) -> bool {
         meta.plugins.values_mut().for_each(|plugin| plugin.made_by.clone_from(&plugin.running));
+        for watch in self.watches.extract_if(.., |watch| watch.released_by == Some(barrier)) {
+            if let Some(plugin) = meta.plugins.get_mut(&*watch.step) {
+                plugin.previous = None;
+            }
+            self.kept.push(watch.step);
+        }
         let mut swapped = false;
         for riding in self.riding.iter_mut().filter(|riding| riding.barrier == barrier) {
             swapped = true;
@@ -94,6 +105,7 @@ impl Swaps {
                 step: Arc::clone(&order.step),
                 previous: previous.into(),
                 until: Instant::now() + riding.request.watch,
+                released_by: None,
             });
         }
         swapped
@@ -107,7 +119,8 @@ impl Swaps {
     }
 
     /// Answers callers, and keeps versions that were watched long enough.
-    pub fn on_tick(&mut self, meta: &mut EpochMeta, status: &StatusBoard) {
+    pub fn on_tick(&mut self, status: &StatusBoard) {
+        self.kept.drain(..).for_each(|step| status.kept(&step));
         self.riding.retain_mut(|riding| match riding.sealed {
             Some((epoch, since)) if riding.pause_ns.is_some() || since.elapsed() > FIRST_ROW_WAIT => {
                 let order = &riding.request.order;
@@ -123,13 +136,12 @@ impl Swaps {
             }
             _ => true,
         });
+    }
+
+    /// Whether a watch has run out, so that a barrier must tell the tasks.
+    pub fn has_expired(&self) -> bool {
         let now = Instant::now();
-        for watch in self.watches.extract_if(.., |watch| watch.until <= now) {
-            if let Some(plugin) = meta.plugins.get_mut(&*watch.step) {
-                plugin.previous = None;
-            }
-            status.kept(&watch.step);
-        }
+        self.watches.iter().any(|watch| watch.until <= now && watch.released_by.is_none())
     }
 
     /// The digest to return to, while the step's version is watched; a version that failed before its barrier was
@@ -142,8 +154,14 @@ impl Swaps {
         self.watches.iter().find(|watch| *watch.step == *step).map(|watch| Arc::clone(&watch.previous))
     }
 
-    pub fn watched_steps(&self) -> Vec<Arc<str>> {
-        self.watches.iter().map(|watch| Arc::clone(&watch.step)).collect()
+    /// The steps that stay watched behind `barrier`; watches that ran out end with it.
+    pub fn watched_behind(&mut self, barrier: u64) -> Vec<Arc<str>> {
+        let now = Instant::now();
+        for watch in self.watches.iter_mut().filter(|watch| watch.until <= now) {
+            watch.released_by.get_or_insert(barrier);
+        }
+        let watched = self.watches.iter().filter(|watch| watch.released_by.is_none());
+        watched.map(|watch| Arc::clone(&watch.step)).collect()
     }
 
     /// The incarnation ends: callers learn by their dropped reply.

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_state::RecoveredState;
+use weir_stream::PartitionReader;
 use weir_stream::key::task_key_groups;
-use weir_stream::{Source, SourceError};
 
 use chains::Layout;
 
 use super::plugins::RunningPlugins;
 use super::restore::{self, KeyedStep, Restored};
-use super::{Setup, StartError};
+use super::{Readers, Setup, StartError};
 use crate::channel::{Channel, Wake};
 use crate::meta::EpochMeta;
 use crate::plan::{NodeRef, Plan, PlannedKind, PlannedStep, PlannedWindow, Port};
@@ -57,12 +57,9 @@ type Channels = BTreeMap<usize, Vec<Vec<Arc<Channel>>>>;
 impl Assembly<'_> {
     /// # Errors
     /// See [`StartError`].
-    pub fn build(
-        mut self,
-        sources: &mut [(Box<dyn Source>, u32)],
-        state: RecoveredState,
-    ) -> Result<Assembled, StartError> {
-        let partitions: Vec<u32> = sources.iter().map(|(_, partitions)| *partitions).collect();
+    pub fn build(mut self, readers: Readers, state: RecoveredState) -> Result<Assembled, StartError> {
+        let partitions: Vec<u32> = readers.iter().map(|readers| readers.len() as u32).collect();
+        let mut readers = readers.into_iter().flatten();
         let source_tasks = partitions.iter().map(|partitions| *partitions as usize).sum();
         let tasks_per_step = self.tasks_per_step();
         let keyed: Vec<usize> = (0..self.plan.steps.len()).filter(|step| self.plan.steps[*step].is_keyed()).collect();
@@ -76,7 +73,9 @@ impl Assembly<'_> {
             let worker = self.worker(root.number);
             let task: Box<dyn Task> = match root.node {
                 NodeRef::Source(source) => {
-                    let (task, meter) = self.source_task(root, source, &mut *sources[source].0, &channels)?;
+                    // Source tasks come first and in the order of the readers.
+                    let reader = readers.next().expect("one reader for each partition");
+                    let (task, meter) = self.source_task(root, source, reader, &channels)?;
                     meters.push(meter);
                     Box::new(task)
                 }
@@ -140,6 +139,10 @@ impl Assembly<'_> {
     }
 
     fn restore(&mut self, keyed: &[usize], state: RecoveredState) -> Result<Restored, StartError> {
+        let planned: Vec<&str> = keyed.iter().map(|step| &*self.plan.steps[*step].id).collect();
+        for gone in self.meta.retire_steps(&planned) {
+            tracing::warn!("step `{gone}` is no longer in the manifest; its state is let go");
+        }
         let mut steps = Vec::new();
         for step in keyed {
             let (planned, window) = self.window(*step);
@@ -167,16 +170,14 @@ impl Assembly<'_> {
         &self,
         root: &Root,
         source: usize,
-        connector: &mut dyn Source,
+        mut reader: Box<dyn PartitionReader>,
         channels: &Channels,
     ) -> Result<(SourceTask, Arc<PartitionMeter>), StartError> {
         let planned = &self.plan.sources[source];
         let partition = root.instance as u32;
         let stored = self.meta.position(&planned.id, partition);
-        let mut reader = connector.open(partition, stored.next_offset).map_err(|error| match error {
-            SourceError::Fatal { message, next } => StartError::Source { message, next },
-            SourceError::Retry(message) => StartError::Source { message, next: "try again".into() },
-        })?;
+        // Where a start at the end has put it: durable with the first epoch, so that no later start looks again.
+        let position = reader.position();
         let wake = self.wakes[self.worker(root.number)].clone();
         reader.set_waker(Arc::new(move || wake.wake()));
         let decoder = planned.decoder().map_err(|error| StartError::Internal(error.to_string()))?;
@@ -197,7 +198,7 @@ impl Assembly<'_> {
             partition_meter: Arc::clone(&partition_meter),
             idle_after,
             epoch_rows: self.plan.manifest.state.epoch.max_rows,
-            state: ReadState::new(stored.next_offset, stored.idle),
+            state: ReadState::new(stored.next_offset.or(position)),
         };
         Ok((task, partition_meter))
     }

@@ -16,8 +16,15 @@ use crate::meta::{EpochMeta, StoredPlugin};
 use crate::plan::{Plan, PlannedKind, PlannedPlugin};
 use crate::status::{PluginStatus, StatusBoard};
 
-/// Digests that the next incarnation must run, whatever the log says: after a rollback, or a swap while paused.
-pub type Overrides = HashMap<Arc<str>, Arc<str>>;
+/// A version that must run whatever the log says: after a rollback, or a swap while paused.
+pub struct Override {
+    pub digest: Arc<str>,
+    /// The last durable epoch when it was ordered.
+    pub since_epoch: u64,
+}
+
+/// By step id.
+pub type Overrides = HashMap<Arc<str>, Override>;
 
 /// The version that runs in one step.
 pub struct RunningPlugin {
@@ -52,7 +59,7 @@ fn resolve_one(
     step: &Arc<str>,
     engine: &SandboxEngine,
     folder: &PluginFolder,
-    ordered: Option<&Arc<str>>,
+    ordered: Option<&Override>,
     meta: &mut EpochMeta,
 ) -> Result<RunningPlugin, StartError> {
     let of_manifest = planned.component.digest();
@@ -61,7 +68,7 @@ fn resolve_one(
         .map_err(|error| StartError::Plugin(format!("step `{step}`: the component cannot be kept: {error}")))?;
     let stored = meta.plugins.get(&**step).cloned();
     let wanted_digest =
-        ordered.map(|digest| digest.to_string()).or_else(|| stored.as_ref().map(|stored| stored.running.clone()));
+        ordered.map(|order| order.digest.to_string()).or_else(|| stored.as_ref().map(|stored| stored.running.clone()));
     let kept = wanted_digest.filter(|digest| *digest != **of_manifest);
     let kept = kept.and_then(|digest| load_kept(planned, step, engine, folder, &digest));
     let (factory, replaced): (Arc<dyn TransformFactory>, bool) = match kept {
@@ -77,10 +84,12 @@ fn resolve_one(
     let previous = stored.as_ref().filter(|stored| !rolled_back && stored.running == digest);
     let previous = previous.and_then(|stored| stored.previous.clone());
     let watching = previous.is_some();
-    let manifest = of_manifest.to_string();
+    let wanted = (replaced && changed && !rolled_back).then(|| Arc::clone(&planned.component));
+    // A swap that the manifest asks for is asked for again until it has been in place.
+    let asked = stored.filter(|_| wanted.is_some()).map(|stored| stored.manifest);
+    let manifest = asked.unwrap_or_else(|| of_manifest.to_string());
     meta.plugins
         .insert(step.to_string(), StoredPlugin { made_by: digest.clone(), running: digest, manifest, previous });
-    let wanted = (replaced && changed && !rolled_back).then(|| Arc::clone(&planned.component));
     Ok(RunningPlugin { factory, watching, wanted })
 }
 
@@ -126,7 +135,12 @@ pub fn watches(meta: &EpochMeta, watch: Duration) -> Vec<Watch> {
     let watched = meta.plugins.iter().filter_map(|(step, plugin)| Some((step, plugin.previous.as_ref()?)));
     let until = Instant::now() + watch;
     watched
-        .map(|(step, previous)| Watch { step: step.as_str().into(), previous: previous.as_str().into(), until })
+        .map(|(step, previous)| Watch {
+            step: step.as_str().into(),
+            previous: previous.as_str().into(),
+            until,
+            released_by: None,
+        })
         .collect()
 }
 

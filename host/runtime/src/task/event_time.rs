@@ -12,7 +12,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
 use weir_stream::record::NO_TIMESTAMP;
 use weir_stream::time::{BoundedDisorder, END_OF_TIME};
-use weir_stream::{Reject, Rejects, SourceRecords};
+use weir_stream::{Reject, Rejects, SourceRecords, TimestampType};
 
 /// 9999-12-31T23:59:59.999999Z: later times are refused.
 const LAST_TIME_US: i64 = 253_402_300_799_999_999;
@@ -38,6 +38,20 @@ pub struct EventTimeAssigner {
     clock: BoundedDisorder,
     max_event_time_us: i64,
     ended: bool,
+}
+
+/// A record's own timestamp and who set it.
+#[derive(Debug, Clone, Copy)]
+struct RecordTime {
+    timestamp_us: i64,
+    timestamp_type: TimestampType,
+}
+
+impl RecordTime {
+    fn of(records: &SourceRecords, record: usize) -> Self {
+        let timestamp_type = records.timestamp_type.get(record).copied().unwrap_or_default();
+        Self { timestamp_us: records.timestamps_us[record], timestamp_type }
+    }
 }
 
 /// Rows that got their time.
@@ -85,9 +99,9 @@ impl EventTimeAssigner {
             rejects: Vec::new(),
         };
         for (row, record) in rows.iter().enumerate() {
-            let record_time = records.timestamps_us[*record as usize];
-            let time = column_times.as_ref().map_or(Some(record_time), |times| times[row]);
-            match self.judge(time, record_time, wall_us) {
+            let record = RecordTime::of(records, *record as usize);
+            let time = column_times.as_ref().map_or(Some(record.timestamp_us), |times| times[row]);
+            match self.judge(time, record, wall_us) {
                 Ok(time) => {
                     self.max_event_time_us = self.max_event_time_us.max(time);
                     assigned.event_times_us.push(time);
@@ -105,7 +119,8 @@ impl EventTimeAssigner {
         assigned
     }
 
-    fn judge(&self, time: Option<i64>, record_time: i64, wall_us: i64) -> Result<i64, (&'static str, String)> {
+    fn judge(&self, time: Option<i64>, record: RecordTime, wall_us: i64) -> Result<i64, (&'static str, String)> {
+        let record_time = record.timestamp_us;
         let time = time.filter(|time| *time != NO_TIMESTAMP);
         if self.spec.optional {
             return Ok(time.unwrap_or(wall_us));
@@ -116,7 +131,9 @@ impl EventTimeAssigner {
             return Err(("event-time-range", reason));
         }
         let (base, of) = if self.spec.column.is_some() && record_time != NO_TIMESTAMP {
-            (record_time, "its record's timestamp")
+            // A producer's clock may be as wrong as the payload; the broker's is taken at its word.
+            let trusted = record.timestamp_type == TimestampType::LogAppendTime || record_time <= wall_us;
+            if trusted { (record_time, "its record's timestamp") } else { (wall_us, "now") }
         } else {
             let reach = self.max_event_time_us.saturating_add(self.spec.max_jump_us);
             let started = self.max_event_time_us != i64::MIN;
@@ -194,7 +211,7 @@ mod tests {
     #[test]
     fn a_far_future_time_is_refused_and_moves_nothing() {
         let times = vec![Some(10_000), Some(4_070_908_800_000), Some(11_000)];
-        let (assigned, assigner) = assign(times, vec![10 * SECOND; 3], 0);
+        let (assigned, assigner) = assign(times, vec![10 * SECOND; 3], 20 * SECOND);
         assert_eq!(assigned.kept, Some(vec![0, 2]));
         assert_eq!(assigned.rejects[0].code, "event-time-future");
         assert_eq!(assigner.watermark_us(), 9 * SECOND);
@@ -208,6 +225,12 @@ mod tests {
     }
 
     #[test]
+    fn a_producers_clock_that_is_wrong_too_does_not_excuse_the_future() {
+        let (assigned, _) = assign(vec![Some(100_000)], vec![100 * SECOND], SECOND);
+        assert_eq!(assigned.rejects[0].code, "event-time-future");
+    }
+
+    #[test]
     fn a_missing_or_negative_time_is_refused() {
         let (assigned, _) = assign(vec![None, Some(-1)], vec![0; 2], 0);
         let codes: Vec<_> = assigned.rejects.iter().map(|reject| reject.code.as_ref()).collect();
@@ -217,7 +240,7 @@ mod tests {
 
     #[test]
     fn when_all_rows_are_good_no_row_list_is_made() {
-        let (assigned, _) = assign(vec![Some(5_000), Some(3_000)], vec![6 * SECOND; 2], 0);
+        let (assigned, _) = assign(vec![Some(5_000), Some(3_000)], vec![6 * SECOND; 2], 10 * SECOND);
         assert_eq!(assigned.kept, None);
         assert_eq!(assigned.watermarks_us, [i64::MIN, 3 * SECOND]);
     }

@@ -16,6 +16,9 @@ use crate::shared::{Shared, TaskEvent, TaskFault};
 /// Rows of input that are kept for self-tests.
 pub const SAMPLE_ROWS: usize = 1024;
 
+/// Batches that they come from at most: each keeps the payloads of its records.
+const SAMPLE_BATCHES: usize = 16;
+
 /// The newest input of a plugin step, about [`SAMPLE_ROWS`] of it, shared with the gate.
 #[derive(Debug, Default)]
 pub struct Sample(Mutex<VecDeque<Batch>>);
@@ -26,7 +29,11 @@ impl Sample {
         let Ok(mut sample) = self.0.try_lock() else { return };
         sample.push_back(batch.slice(0, batch.rows().min(SAMPLE_ROWS)));
         let mut rows: usize = sample.iter().map(Batch::rows).sum();
-        while let Some(oldest) = sample.front().map(Batch::rows).filter(|oldest| rows - oldest >= SAMPLE_ROWS) {
+        let oldest = |sample: &VecDeque<Batch>, rows: usize| {
+            let oldest = sample.front().map(Batch::rows)?;
+            (rows - oldest >= SAMPLE_ROWS || sample.len() > SAMPLE_BATCHES).then_some(oldest)
+        };
+        while let Some(oldest) = oldest(&sample, rows) {
             rows -= oldest;
             sample.pop_front();
         }
@@ -45,6 +52,8 @@ pub struct PluginSite {
     pub sample: Arc<Sample>,
     /// What the steps behind expect, per named output: every version must give just this.
     pub outputs: Vec<SchemaRef>,
+    /// Their names, in the same order.
+    pub output_names: Vec<String>,
     /// Name of a column that says which digest made the row, if the manifest asks for one.
     pub digest_column: Option<String>,
 }

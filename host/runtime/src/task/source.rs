@@ -56,13 +56,14 @@ pub struct ReadState {
 }
 
 impl ReadState {
-    pub fn new(next_offset: Option<i64>, idle: bool) -> Self {
+    /// `next_offset`: where reading goes on. A partition is never idle at a start: its clock begins anew.
+    pub fn new(next_offset: Option<i64>) -> Self {
         Self {
             next_offset,
             passed: 0,
             counts: StepCounts::default(),
             ended: false,
-            idle,
+            idle: false,
             said: InputTime::default(),
             awake_at: Instant::now(),
             retry_at: None,
@@ -81,8 +82,7 @@ impl Task for SourceTask {
             return Ok(Activity::Idle);
         }
         if shared.paused.load(Ordering::Acquire) || !self.out.has_room() {
-            // Paused by us: the idle clock restarts when reading does.
-            self.state.awake_at = Instant::now();
+            self.stay_awake();
             return Ok(Activity::Idle);
         }
         let left = self.epoch_rows.saturating_sub(self.state.counts.rows_in);
@@ -174,7 +174,7 @@ impl SourceTask {
                 }
                 self.state.retry_at = Some(Instant::now() + self.state.back_off);
                 self.state.back_off = (self.state.back_off * 2).min(LONGEST_BACK_OFF);
-                self.state.awake_at = Instant::now();
+                self.stay_awake();
                 Ok(Activity::Idle)
             }
             SourceError::Fatal { message, next } => {
@@ -187,7 +187,7 @@ impl SourceTask {
     /// Nothing to read: after long enough at the partition's end it counts as idle and holds nobody back.
     fn wait(&mut self, caught_up: bool, shared: &Shared) {
         if !caught_up {
-            self.state.awake_at = Instant::now();
+            self.stay_awake();
         }
         let quiet = self.state.awake_at.elapsed();
         if !self.state.idle && self.idle_after.is_some_and(|after| quiet >= after) {
@@ -196,6 +196,13 @@ impl SourceTask {
         }
         self.say_time();
         self.show();
+    }
+
+    /// Paused by us, away or not read to the end: the idle clock begins anew and the partition holds time back.
+    fn stay_awake(&mut self) {
+        self.state.awake_at = Instant::now();
+        self.state.idle = false;
+        self.say_time();
     }
 
     fn end(&mut self, shared: &Shared) {
