@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select, tick};
-use weir_checkpoint::{Effect, Input, Limits, Protocol, Refusal, SealedEpoch};
+use weir_checkpoint::{Effect, Input, Limits, Protocol, SealedEpoch};
 use weir_state::EpochRecord;
 use weir_stream::{SinkData, SinkEpoch, SinkReject};
 
@@ -434,20 +434,5 @@ impl Coordinator {
         };
         // Epochs that are sealed stay: wait for the log before the open one is abandoned.
         self.fault.get_or_insert(outcome);
-    }
-
-    fn refuse(&mut self, sink: usize, refusal: Refusal) {
-        let next = match refusal {
-            Refusal::TargetForgot { .. } | Refusal::TargetBehind { .. } => {
-                "restore the target, or start with a fresh state folder and a fresh target"
-            }
-            Refusal::StateBehind { .. } => "start with the newest state folder; two copies of it must not run",
-        };
-        let message = format!("sink `{}`: {refusal}", self.wiring.sinks[sink].name);
-        self.fail(&message, next);
-    }
-
-    fn fail(&mut self, message: &str, next: &str) {
-        self.outcome.get_or_insert(Outcome::Failed { message: message.to_owned(), next: next.to_owned() });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use weir_checkpoint::{Input, SealedEpoch};
+use weir_checkpoint::{Input, Refusal, SealedEpoch};
 
 use super::{Coordinator, Outcome, gathering};
 
@@ -46,5 +46,21 @@ impl Coordinator {
         let owed = self.wiring.sinks.iter().zip(self.protocol.sinks());
         let counted = owed.map(|(wiring, sink)| (wiring.name.to_string(), sink.owed_epochs().count() as u64));
         counted.filter(|(_, epochs)| *epochs > 0).collect()
+    }
+
+    pub(super) fn refuse(&mut self, sink: usize, refusal: Refusal) {
+        let next = match refusal {
+            Refusal::TargetForgot { .. } | Refusal::TargetBehind { .. } => {
+                "restore the target, or start with a fresh state folder and a fresh target"
+            }
+            Refusal::StateBehind { .. } => "start with the newest state folder; two copies of it must not run",
+        };
+        let message = format!("sink `{}`: {refusal}", self.wiring.sinks[sink].name);
+        self.fail(&message, next);
+    }
+
+    /// The first failure is the one that is told.
+    pub(super) fn fail(&mut self, message: &str, next: &str) {
+        self.outcome.get_or_insert(Outcome::Failed { message: message.to_owned(), next: next.to_owned() });
     }
 }
