@@ -12,8 +12,16 @@ use weir_stream::{PayloadBlock, PayloadBuilder, SinkError};
 
 use crate::output::{self, FAILED, Failure, Format, UNAVAILABLE};
 
-/// Events handed on together.
+/// Events handed on together at most.
 const BATCH: u64 = 2_000;
+
+/// With a rate, batches come this often: a stream, not bursts.
+const BATCHES_PER_SECOND: u64 = 100;
+
+fn batch(args: &GenerateArgs) -> u64 {
+    let paced = args.rate.filter(|rate| *rate > 0).map(|rate| rate / BATCHES_PER_SECOND);
+    paced.map_or(BATCH, |events| events.clamp(1, BATCH))
+}
 
 #[derive(Args)]
 pub struct GenerateArgs {
@@ -110,10 +118,10 @@ fn pace(args: &GenerateArgs, started: Instant, index: u64) {
 
 fn lines(args: &GenerateArgs, options: &EventOptions, out: &mut impl Write) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::new(FAILED, format!("writing events: {error}"));
-    let started = Instant::now();
+    let (started, batch) = (Instant::now(), batch(args));
     let mut event = Vec::new();
     for index in 0..args.events {
-        if index % BATCH == 0 {
+        if index % batch == 0 {
             pace(args, started, index);
         }
         event.clear();
@@ -134,13 +142,13 @@ fn kafka(args: &GenerateArgs, options: &EventOptions, topic: &str, brokers: &str
     topic_options.configs.insert("retention.ms".into(), "-1".into());
     KafkaAdmin::new(connection.clone()).create_topic(topic, &topic_options).map_err(failed)?;
     let mut writer = KafkaWriter::new(&connection, topic).map_err(failed)?;
-    let started = Instant::now();
+    let (started, batch) = (Instant::now(), batch(args));
     let mut index = 0;
     while index < args.events {
         pace(args, started, index);
         let mut values = PayloadBuilder::default();
         let mut timestamps_us = Vec::new();
-        for _ in 0..BATCH.min(args.events - index) {
+        for _ in 0..batch.min(args.events - index) {
             let made = ecommerce::event(args.seed, index, options, values.buffer());
             match made.malformed {
                 Some(Malformed::NullValue) => {
