@@ -116,8 +116,11 @@ fn one(room: &Room, run: &mut Run, act: Act, swap: u32, is_next: &mut bool, swap
             keep(&room.swap(run, "check", &room.salted("adversary", swap as u8)?)?, swapped);
             swapped.kept -= 1;
             write_bad(room, kind, 1)?;
+            // Only once the old version has quarantined the row may the next swap come: it would meet the row again.
+            let rejected = |status: &Value| status["steps"]["check"]["rejected"].as_u64();
             let back = run.wait_for("the version before", BOUND, |status| {
-                rollbacks(status) > rollbacks(&before) && status["state"] == "running"
+                let rolled_back = rollbacks(status) > rollbacks(&before) && status["state"] == "running";
+                rolled_back && rejected(status) > rejected(&before)
             })?;
             ensure!(running(&back, "check") == running(&before, "check"), "another version came back: {back:#}");
             swapped.rolled_back += 1;

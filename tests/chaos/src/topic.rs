@@ -22,7 +22,10 @@ pub struct Record {
 /// # Errors
 /// When the broker refuses.
 pub fn create(brokers: &str, topic: &str, partitions: u32) -> Result<()> {
-    KafkaAdmin::new(KafkaConnection::new(brokers)).create_topic(topic, &TopicOptions::new(partitions))?;
+    let mut options = TopicOptions::new(partitions);
+    // Events carry the time at which they happened, which is long ago: the broker must not tidy them away.
+    options.configs.insert("retention.ms".into(), "-1".into());
+    KafkaAdmin::new(KafkaConnection::new(brokers)).create_topic(topic, &options)?;
     Ok(())
 }
 

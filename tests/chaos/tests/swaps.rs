@@ -31,7 +31,7 @@ fn a_plugin_that_does_not_fit_is_refused_with_every_fault_and_the_running_one_go
     let mut run = room.start("run", &[]).unwrap();
     let before = wait_ready(&mut run).unwrap();
     let refusal = room.swap(&run, "clean", &room.component("adversary")).unwrap_err().to_string();
-    assert!(refusal.contains("does not fit step `clean`") && refusal.contains("amount_eur"), "{refusal}");
+    assert!(refusal.contains("does not fit step `clean`") && refusal.contains("max_amount"), "{refusal}");
     assert_eq!(running(&run.status().unwrap(), "clean"), running(&before, "clean"));
     assert_eq!(run.not_ready().unwrap(), None);
 }
