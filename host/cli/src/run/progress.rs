@@ -24,19 +24,19 @@ pub fn start(control: Arc<Control>) -> Progress {
     let thread = std::thread::spawn(move || {
         let terminal = std::io::stderr().is_terminal();
         let every = if terminal { REDRAW } else { PLAIN };
-        let (mut before, mut drawn) = (Some((control.status().status(), Instant::now())), 0);
+        let show = |before: Option<&Before>, drawn: &mut usize| {
+            let (status, now) = (control.status().status(), Instant::now());
+            let text = if terminal { block(&status, before, now) } else { line(&status, before, now) };
+            draw(&text, terminal, drawn);
+            (status, now)
+        };
+        let first = (control.status().status(), Instant::now());
+        let (mut before, mut drawn) = (None, 0);
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(every) {
-            let status = control.status().status();
-            let now = Instant::now();
-            let text =
-                if terminal { block(&status, before.as_ref(), now) } else { line(&status, before.as_ref(), now) };
-            draw(&text, terminal, &mut drawn);
-            before = Some((status, now));
+            before = Some(show(before.as_ref().or(Some(&first)), &mut drawn));
         }
-        let status = control.status().status();
-        let now = Instant::now();
-        let text = if terminal { block(&status, before.as_ref(), now) } else { line(&status, before.as_ref(), now) };
-        draw(&text, terminal, &mut drawn);
+        // What stays on the screen is the mean of the whole time.
+        show(Some(&first), &mut drawn);
     });
     Progress { stop, thread }
 }
