@@ -38,15 +38,15 @@ pub(super) struct KafkaReader {
     cursor: Cursor,
     partition: u32,
     paused: bool,
-    connected_at: Instant,
+    disconnected_since: Option<Instant>,
     average_bytes: usize,
 }
 
 impl KafkaReader {
     /// `feed` was started at the cursor's position.
     pub fn new(config: Arc<ReaderConfig>, link: Arc<Link>, feed: Option<Feed>, partition: u32, cursor: Cursor) -> Self {
-        let (connected_at, average_bytes) = (Instant::now(), FIRST_RECORD_BYTES);
-        Self { config, link, feed, cursor, partition, paused: false, connected_at, average_bytes }
+        let average_bytes = FIRST_RECORD_BYTES;
+        Self { config, link, feed, cursor, partition, paused: false, disconnected_since: None, average_bytes }
     }
 
     fn gather(&mut self, max_records: usize, max_bytes: usize) -> Option<RecordsBuilder> {
@@ -81,9 +81,9 @@ impl KafkaReader {
         }
         let health = self.link.health(self.partition)?;
         if health.connected {
-            self.connected_at = Instant::now();
-        } else if self.connected_at.elapsed() >= UNREACHABLE_AFTER {
-            self.connected_at = Instant::now();
+            self.disconnected_since = None;
+        } else if self.disconnected_since.get_or_insert_with(Instant::now).elapsed() >= UNREACHABLE_AFTER {
+            self.disconnected_since = None;
             let cause = health.last_error.unwrap_or_else(|| "no answer from its broker".into());
             let (topic, partition) = (&self.config.topic, self.partition);
             return Err(SourceError::Retry(format!("Kafka topic `{topic}`, partition {partition}: {cause}")));
