@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage (from clap), 69 a service or the pipeline is not there, 70 a fault of
 //! Weir, 78 the manifest is at fault, 130 interrupted twice.
 
+mod allocator;
 mod client;
 mod dead_letters;
 mod demo;
@@ -19,9 +20,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Stream processing whose logic is swapped while the water runs.
 #[derive(Parser)]
@@ -72,6 +70,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    allocator::keep_freed_pages();
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run(args) => run::run(&args, cli.output),

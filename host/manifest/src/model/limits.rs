@@ -14,7 +14,7 @@ pub struct Limits {
     pub plugin: PluginLimits,
     /// The most bytes between the sources and the sinks; full, the sources pause. Default 32MiB.
     pub in_flight: Size,
-    /// The most bytes that are durable and not yet in the sinks; full, the sources pause. Default 32MiB.
+    /// The most bytes that are durable and not yet in the sinks; full, the sources pause. Default 16MiB.
     pub outbox: Size,
     /// A record that is larger is a reject. Default 8MiB.
     pub record: Size,
@@ -28,7 +28,7 @@ impl Default for Limits {
         Self {
             plugin: PluginLimits::default(),
             in_flight: Size::from_mib(32),
-            outbox: Size::from_mib(32),
+            outbox: Size::from_mib(16),
             record: Size::from_mib(8),
             nesting: 128,
         }
@@ -146,12 +146,12 @@ pub struct EpochSettings {
     /// Rows read from the sources. Default 1,000,000.
     #[schemars(range(min = 1))]
     pub max_rows: u64,
-    /// Bytes read from the sources. Default 16MiB.
+    /// Bytes read from the sources. Default 8MiB.
     pub max_bytes: Size,
 }
 
 impl Default for EpochSettings {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(1), max_rows: 1_000_000, max_bytes: Size::from_mib(16) }
+        Self { interval: Duration::from_secs(1), max_rows: 1_000_000, max_bytes: Size::from_mib(8) }
     }
 }
