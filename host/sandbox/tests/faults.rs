@@ -199,3 +199,16 @@ fn instances_of_one_plugin_run_on_many_threads_at_once() {
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
+
+#[test]
+fn what_an_earlier_call_did_is_not_blamed_for_a_later_trap() {
+    let mut guest = quiet();
+    let logging = guest.logging(LogLevel::Error as u32, "an error that the plugin got over");
+    let guest = guest.first(&format!(
+        "(if (i32.eq (local.get $rows) (i32.const 2)) (then {logging} (drop (memory.grow (i32.const 60000)))) (else unreachable))"
+    ));
+    let mut transform = guest.transform(&numbers(2));
+    transform.process(&batch(&numbers(2))).unwrap();
+    let fault = transform.process(&batch(&numbers(1))).unwrap_err();
+    assert_eq!(fault.to_string(), "trapped: wasm trap: wasm `unreachable` instruction executed");
+}
