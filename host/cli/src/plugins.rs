@@ -85,7 +85,8 @@ pub fn run(command: &PluginCommand, format: Format) -> Result<(), Failure> {
 }
 
 fn new(name: &str, path: Option<&Path>, format: Format) -> Result<(), Failure> {
-    let created = plugin::scaffold(name, Language::Rust, path).map_err(|error| Failure::new(FAILED, error.to_string()))?;
+    let created =
+        plugin::scaffold(name, Language::Rust, path).map_err(|error| Failure::new(FAILED, error.to_string()))?;
     let folder = created.folder.display().to_string();
     if format == Format::Json {
         return output::print_json(&json!({ "folder": folder, "source": created.source.display().to_string() }));
@@ -128,7 +129,8 @@ fn fit(plugin: &Path, pipeline: &Path, step: &str, profile: Option<&String>) -> 
         return Err(Failure::new(CONFIG, format!("no step `{step}` with a plugin; the pipeline has {has}")));
     };
     let path = component_path(plugin).map_err(|message| Failure::new(FAILED, message))?;
-    let component = gate::load(&engine, &path, &site.limits).map_err(|error| Failure::new(FAILED, error.to_string()))?;
+    let component =
+        gate::load(&engine, &path, &site.limits).map_err(|error| Failure::new(FAILED, error.to_string()))?;
     site.fitting_factory(&component).map_err(|error| refused(&error))
 }
 

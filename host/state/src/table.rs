@@ -75,9 +75,8 @@ fn bucket_bytes(bucket: i64) -> [u8; BUCKET_BYTES] {
 }
 
 fn split_key(key_group: u16, stored: &[u8]) -> Result<(i64, &[u8]), TableError> {
-    let (bucket, key) = stored
-        .split_first_chunk::<BUCKET_BYTES>()
-        .ok_or(TableError::ShortKey { key_group, bytes: stored.len() })?;
+    let (bucket, key) =
+        stored.split_first_chunk::<BUCKET_BYTES>().ok_or(TableError::ShortKey { key_group, bytes: stored.len() })?;
     Ok(((u64::from_be_bytes(*bucket) ^ (1 << 63)) as i64, key))
 }
 
