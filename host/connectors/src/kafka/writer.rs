@@ -17,6 +17,10 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A broker takes batches of 1,048,588 bytes unless told otherwise; librdkafka by itself stops at 1,000,000, under a
+/// generator's oversize record.
+const MAX_BATCH_BYTES: &str = "1048000";
+
 /// A producer for one topic.
 pub struct KafkaWriter {
     topic: String,
@@ -34,7 +38,9 @@ impl KafkaWriter {
         let link = Link::new(topic, &connection.properties(&[], &[])).map_err(fail)?;
         let partitions = link.topic_partitions(CONNECT_TIMEOUT).map_err(fail)?;
         let owned = [("enable.idempotence", "true".into()), ("delivery.report.only.error", "true".into())];
-        let properties = connection.properties(&producer_properties(), &owned);
+        let mut defaults = producer_properties();
+        defaults.push(("message.max.bytes", MAX_BATCH_BYTES.into()));
+        let properties = connection.properties(&defaults, &owned);
         let producer = Producer::new(topic, &properties).map_err(fail)?;
         Ok(Self { topic: topic.into(), producer, partitioner: Partitioner::new(partitions) })
     }
