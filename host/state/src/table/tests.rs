@@ -220,3 +220,19 @@ fn parts_loaded_apart_make_one_table() {
     let foreign = BucketedTable::new(Sums::default(), 0..1).absorb(joined);
     assert!(matches!(foreign, Err(TableError::ForeignKeyGroup { key_group: 1.., .. })));
 }
+
+#[test]
+fn keys_of_one_hash_are_told_apart_by_their_bytes() {
+    for width in [1, 7, 8, 9, 16, 17, 40] {
+        for differing in [0, width - 1] {
+            let mut index = KeyIndex::default();
+            let key = vec![7u8; width];
+            let mut other = key.clone();
+            other[differing] = 8;
+            assert_eq!((index.find_or_insert(5, &key), index.find_or_insert(5, &other)), (0, 1), "{width} {differing}");
+            assert_eq!((index.find(5, &key), index.find(5, &other)), (Some(0), Some(1)));
+            assert_eq!((index.key(0), index.key(1)), (key.as_slice(), other.as_slice()));
+            assert_eq!(index.find(5, &key[1..]), None);
+        }
+    }
+}
