@@ -7,13 +7,13 @@ use weir_connectors::file::{FileSource, FileSourceConfig, JsonLinesSink};
 use weir_connectors::generate::ecommerce::EventOptions;
 use weir_connectors::generate::{GeneratorConfig, GeneratorSource, Preset};
 use weir_connectors::kafka::{
-    KafkaConnection, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, Start, TopicOptions,
+    KafkaConnection, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, RecordTimestamps, Start, TopicOptions,
 };
 use weir_connectors::parquet::{ParquetConfig, ParquetSink, PartitionBy};
 use weir_connectors::sql::{CreateTable, PostgresSink, SqlTarget, SqliteSink, WriteMode};
 use weir_connectors::stdout::StdoutSink;
 use weir_manifest::{
-    Compression, Connector, GenerateConnector, KafkaConnector, KafkaOption, Manifest, ParquetConnector,
+    Compression, Connector, DEAD_LETTERS, GenerateConnector, KafkaConnector, KafkaOption, Manifest, ParquetConnector,
 };
 use weir_stream::{Sink, SinkError, Source, SourceError};
 
@@ -167,7 +167,12 @@ fn kafka_sink(identity: SinkIdentity, kafka: &KafkaConnector) -> Result<KafkaSin
         Compression::Zstd => "zstd",
     };
     connection.properties.entry("compression.type".into()).or_insert_with(|| compression.to_owned());
+    let dead_letters = identity.sink == DEAD_LETTERS;
     let mut config = KafkaSinkConfig::new(identity, connection, kafka.topic.value.clone());
+    if dead_letters {
+        // A dead letter has no event time to be trusted.
+        config.timestamps = RecordTimestamps::WriteTime;
+    }
     config.create = kafka.partitions.as_ref().map(|partitions| {
         let mut options = TopicOptions::new(partitions.value);
         // Records carry event time: under the broker's default retention, those of a replay would be gone at once.
