@@ -128,7 +128,7 @@ async fn swap(
         return Err(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, vec![], "send the component's bytes"));
     }
     let swapped = tokio::task::spawn_blocking(move || control.swap(&step, &component)).await;
-    let swapped = swapped.unwrap_or_else(|_| Err(SwapError::Ended));
+    let swapped = swapped.unwrap_or(Err(SwapError::Ended));
     swapped.map(Json).map_err(|error| {
         let (message, faults) = (error.to_string(), error.faults().to_vec());
         problem(StatusCode::UNPROCESSABLE_ENTITY, message, faults, error.next())
