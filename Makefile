@@ -46,8 +46,8 @@ lint:
 
 deny:
 	@command -v cargo-deny > /dev/null || { echo "cargo-deny is missing: cargo install cargo-deny --locked"; exit 1; }
-	cargo deny --all-features check
-	cargo deny --manifest-path plugins/Cargo.toml --config deny.toml check
+	cargo deny check
+	cargo deny --manifest-path plugins/Cargo.toml check --config deny.toml
 
 soak: plugins
 	$(CARGO) build $(WORKSPACE) --bin weir --bin weir-soak
