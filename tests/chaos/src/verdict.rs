@@ -211,3 +211,32 @@ fn compare_counts(expected: &Expected, steps: &Value, windows: u64, faults: &mut
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(place: i64, kind: &str) -> Cells {
+        let texts =
+            [("part", "0".to_owned()), ("place", place.to_string()), ("event_id", "e".into()), ("kind", kind.into())];
+        texts.into_iter().map(|(name, text)| (name.to_owned(), Some(text))).collect()
+    }
+
+    fn faults(rows: &[Cells]) -> Vec<String> {
+        let row = Row { event_id: "e".into(), kind: "order".into(), category: None, quantity: None, cents: None };
+        let wanted = [1, 2].map(|place| ((0, place), row_text(&row, None)));
+        let mut faults = Vec::new();
+        compare("sink", wanted.into(), &rows.to_vec(), &mut faults).unwrap();
+        faults
+    }
+
+    #[test]
+    fn what_is_lost_doubled_changed_or_made_up_is_seen() {
+        let [one, two] = [1, 2].map(|place| cells(place, "order"));
+        assert_eq!(faults(&[two.clone(), one.clone()]), Vec::<String>::new());
+        assert!(faults(std::slice::from_ref(&one))[0].contains("(0, 2) is lost"));
+        assert!(faults(&[one.clone(), two.clone(), two.clone()])[0].contains("(0, 2) is there twice"));
+        assert!(faults(&[one.clone(), cells(2, "refund")])[0].contains("(0, 2) is "));
+        assert!(faults(&[one, two, cells(3, "order")])[0].contains("(0, 3) should not be there"));
+    }
+}
