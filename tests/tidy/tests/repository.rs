@@ -68,7 +68,7 @@ fn every_dependency_may_be_used_and_comes_from_the_registry() {
     for workspace in ["Cargo.toml", "plugins/Cargo.toml"] {
         let mut tree = std::process::Command::new(env!("CARGO"));
         let format = ["--workspace", "--target", "all", "--prefix", "none", "-f", "{p} | {l}"];
-        tree.args(["tree", "--locked", "--manifest-path"]).arg(root().join(workspace)).args(format);
+        tree.args(["tree", "--locked", "--color", "never", "--manifest-path"]).arg(root().join(workspace)).args(format);
         let output = tree.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let listed = String::from_utf8(output.stdout).unwrap();
