@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use weir_connectors::generate::ecommerce::DEFAULT_START_US;
 
 use crate::room::{Load, Room};
 use crate::seed::Draws;
+use crate::topic;
 use crate::verdict::{self, Figures};
 
 /// From a run's start to its kill, milliseconds: in the start itself as well as far into the run.
@@ -39,12 +41,22 @@ pub fn round(room: &Room, load: Load, kills: u32) -> Result<Killed> {
             std::thread::sleep(left.min(Duration::from_millis(20)));
         }
         run.process.kill();
+        write_early(room, kill)?;
         under_load += u32::from(!producer.has_ended());
     }
     let produced = producer.wait_end(PRODUCE_BOUND)?;
     ensure!(produced.success(), "the producer failed\n{}", producer.log());
     let figures = finish(room)?;
     Ok(Killed { kills, under_load, figures })
+}
+
+/// A payment of the first minute of event time: soon it is late, which the generator's own events never are.
+fn write_early(room: &Room, number: u32) -> Result<()> {
+    let time = "2026-03-01T00:00:01Z";
+    let value = format!(
+        r#"{{"event_id":"early-{number}","kind":"payment","occurred_at":"{time}","category":"books","quantity":1,"amount":"1.00","currency":"EUR"}}"#
+    );
+    topic::write(&room.brokers, &room.events(), &[(value, DEFAULT_START_US)])
 }
 
 /// Runs the pipeline to the end of its input and checks what all its runs left together.
