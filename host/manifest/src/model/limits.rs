@@ -42,7 +42,7 @@ impl Default for Limits {
 pub struct PluginLimits {
     /// Linear memory of an instance. Default 64MiB.
     pub memory: Option<Size>,
-    /// CPU time of a call. Default 1s.
+    /// CPU time of a call. Default 100ms: finding one row that hangs in a batch of 4096 takes twelve of them.
     pub time_per_batch: Option<Duration>,
     /// Rows that a call may return for each row it was given. Default 16.
     #[schemars(range(min = 1, max = 100_000))]
@@ -59,7 +59,7 @@ pub struct PluginLimits {
 
 impl PluginLimits {
     pub const DEFAULT_MEMORY: Size = Size::from_mib(64);
-    pub const DEFAULT_TIME_PER_BATCH: Duration = Duration::from_secs(1);
+    pub const DEFAULT_TIME_PER_BATCH: Duration = Duration::from_ms(100);
     pub const DEFAULT_OUTPUT_ROWS_PER_ROW: u32 = 16;
     pub const DEFAULT_OUTPUT: Size = Size::from_mib(64);
     pub const DEFAULT_LOG_RATE: Rate = Rate::from_per_second(100.0);
