@@ -18,7 +18,7 @@ use super::reader::{Cursor, KafkaReader, ReaderConfig, lost_position};
 pub const DEFAULT_CONNECT_TIMEOUT_MS: u64 = 10_000;
 
 /// Default of [`KafkaSourceConfig::queue_bytes`]. Small queues win: what was fetched is still in the cache.
-pub const DEFAULT_QUEUE_BYTES: usize = 16 << 20;
+pub const DEFAULT_QUEUE_BYTES: usize = 4 << 20;
 
 /// The least that a partition's queue holds, in KiB; also where one 1 MB record fits.
 const MIN_PARTITION_QUEUE_KIB: usize = 1024;
