@@ -2,7 +2,8 @@
 //!
 //! A [`BucketedTable`] holds one [`KeyTable`] per key group and bucket; the bucket is the window pane (later also
 //! the join or TTL bucket), so that the unit of eviction, of snapshots and of expiry is always a whole table. Keys
-//! become slot numbers once per row; what is stored per key lives in columns indexed by slot ([`Slots`]).
+//! become slot numbers once per row; what is stored per key lives in columns indexed by slot ([`Slots`]). A
+//! [`MapTable`] is for keys that come and go one by one.
 //!
 //! Invariant: between two seals a table knows exactly the keys touched since the first one, so that a delta is
 //! proportional to the keys touched and never to the keys held.
@@ -22,10 +23,12 @@
 mod bucketed;
 mod index;
 mod keyed;
+mod map;
 
 pub use bucketed::BucketedTable;
 pub use index::KeyIndex;
 pub use keyed::KeyTable;
+pub use map::{MapTable, StateValue};
 
 /// Bytes of the bucket in front of every key of a delta.
 pub const BUCKET_BYTES: usize = 8;
