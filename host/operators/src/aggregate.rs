@@ -27,6 +27,7 @@
 mod accumulator;
 mod argument;
 mod fire;
+mod keyed;
 mod slots;
 mod tumbling;
 mod update;

@@ -13,7 +13,8 @@ use arrow_array::types::{Decimal128Type, Float64Type, Int64Type, TimestampMicros
 use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use weir_operators::{
-    AggregateKind, AggregateSpec, KeyEncoder, Outputs, RowOrigin, TumblingWindow, WindowAggregate, WindowSpec, split,
+    AggregateKind, AggregateSpec, KeyEncoder, KeyedOperator, Outputs, RowOrigin, TumblingWindow, WindowAggregate,
+    WindowSpec, split,
 };
 use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
@@ -301,7 +302,7 @@ impl Engine {
                 made.restore_watermark(self.watermark.watermark_us());
                 for group in groups {
                     let mut part = made.part(group..group + 1);
-                    let target = if in_parts { &mut part } else { &mut made };
+                    let target: &mut dyn KeyedOperator = if in_parts { part.as_mut() } else { &mut made };
                     for (_, key, value) in self.deltas.0.iter().filter(|(of, _, _)| *of == group) {
                         match value {
                             Some(value) => target.restore_put(group, key, value).unwrap(),
@@ -321,7 +322,7 @@ impl Engine {
         let parts = split(keyed, KEY_GROUPS, self.tasks.len()).unwrap();
         for (task, part) in self.tasks.iter_mut().zip(parts) {
             if let Some(part) = part {
-                task.process(&part, &mut out).unwrap();
+                task.process(0, &part, &mut out).unwrap();
             }
         }
         for late in &out.late {
@@ -338,10 +339,11 @@ impl Engine {
     fn advance(&mut self, size_us: i64) {
         let watermark_us = self.watermark.watermark_us();
         for task in &mut self.tasks {
-            let fired = task.advance(watermark_us).unwrap();
-            let starts = fired.iter().map(|batch| batch.event_times_us[0]);
+            let mut fired = Outputs::default();
+            task.advance(watermark_us, &mut fired).unwrap();
+            let starts = fired.batches.iter().map(|(_, batch)| batch.event_times_us[0]);
             assert!(starts.is_sorted(), "windows were fired out of order");
-            fired.iter().for_each(|batch| collect(batch, size_us, &mut self.outcome.windows));
+            fired.batches.iter().for_each(|(_, batch)| collect(batch, size_us, &mut self.outcome.windows));
         }
     }
 

@@ -6,60 +6,102 @@
 
 mod aggregate;
 mod component;
+mod plugin;
 mod sink;
 mod source;
+mod stateless;
+mod window;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use weir_manifest::{Checked, Fault, Faults, LATE_OUTPUT, Late, Manifest, Spanned, StepKind, Until, from_reference};
-use weir_operators::{
-    AggregateSpec, Expression, ExpressionError, KeyEncoder, Predicate, Select, TumblingWindow, WindowAggregate,
-    WindowSpec,
-};
+use weir_manifest::{Checked, Fault, Faults, Late, Manifest, Spanned, StepKind, Until, from_reference};
+use weir_operators::{ExpressionError, KeyEncoder, KeyedOperator, Operator};
 use weir_sandbox::{PluginComponent, SandboxEngine};
+use weir_stream::ChangeMode;
 
 pub use component::component_path;
 pub use sink::{PlannedSink, encoder};
 pub use source::PlannedSource;
 
-use crate::gate::{GateError, GateSite};
-use crate::task::plugin::{PluginSite, Sample, with_digest_column};
+use crate::gate::GateSite;
 
 /// Where rows come from: an output of a source or step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Port {
     pub node: NodeRef,
     /// Number of the named output.
     pub output: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeRef {
     Source(usize),
     Step(usize),
 }
 
+#[derive(Debug, Clone)]
 pub struct Output {
     pub name: String,
     pub schema: SchemaRef,
+    /// What the rows' change kinds may be.
+    pub changes: ChangeMode,
+}
+
+impl Output {
+    /// The only output of most steps.
+    fn main(schema: &SchemaRef, changes: ChangeMode) -> Self {
+        Self { name: "main".into(), schema: Arc::clone(schema), changes }
+    }
+}
+
+/// One way into a step.
+#[derive(Debug, Clone)]
+pub struct PlannedInput {
+    /// Which of the step's inputs the rows are of: 0, but for the other side of a join.
+    pub port: usize,
+    pub from: Port,
 }
 
 /// One step, ready to be built any number of times.
 pub struct PlannedStep {
     pub id: Arc<str>,
-    pub from: Port,
-    pub input: SchemaRef,
+    /// At least one; several of one port are read together.
+    pub inputs: Vec<PlannedInput>,
     pub outputs: Vec<Output>,
     pub kind: PlannedKind,
 }
 
 pub enum PlannedKind {
-    Where(Predicate),
-    Select(Vec<(String, String)>),
+    Stateless(Box<dyn PlannedStateless>),
     Plugin(Box<PlannedPlugin>),
-    Window(Box<PlannedWindow>),
+    Keyed(Box<dyn PlannedKeyed>),
+}
+
+/// A step without state, planned: it compiles, so building it fails only by a fault of Weir.
+pub trait PlannedStateless: Send + Sync {
+    /// One for each task.
+    ///
+    /// # Errors
+    /// A fault of Weir: the plan saw that it can be built.
+    fn operator(&self) -> Result<Box<dyn Operator>, String>;
+}
+
+/// A step with state by key, planned.
+pub trait PlannedKeyed: Send + Sync {
+    /// The encoder of the keys of rows on `port`, for the tasks before this step.
+    ///
+    /// # Errors
+    /// A fault of Weir: the plan saw that the keys compile.
+    fn key_encoder(&self, port: usize, key_groups: u16) -> Result<KeyEncoder, String>;
+
+    /// The operator of a task that owns `owned` of the pipeline's `key_groups`.
+    ///
+    /// # Errors
+    /// A fault of Weir: the plan saw that it can be built.
+    fn operator(&self, key_groups: u16, owned: Range<u16>) -> Result<Box<dyn KeyedOperator>, String>;
 }
 
 pub struct PlannedPlugin {
@@ -68,16 +110,9 @@ pub struct PlannedPlugin {
     pub component: Arc<PluginComponent>,
 }
 
-pub struct PlannedWindow {
-    /// Name and expression.
-    pub keys: Vec<(String, String)>,
-    pub size_us: i64,
-    pub aggregates: Vec<AggregateSpec>,
-}
-
 impl PlannedStep {
     pub fn is_keyed(&self) -> bool {
-        matches!(self.kind, PlannedKind::Window(_))
+        matches!(self.kind, PlannedKind::Keyed(_))
     }
 }
 
@@ -129,7 +164,8 @@ pub fn plan(checked: Checked, engine: &SandboxEngine) -> Result<Plan, Faults> {
 fn name_consumers(steps: &mut [PlannedStep], sinks: &[PlannedSink]) {
     let consumers = |of: usize, steps: &[PlannedStep]| -> Vec<String> {
         let reads = |from: Port| from.node == NodeRef::Step(of);
-        let of_steps = steps.iter().filter(|step| reads(step.from)).map(|step| step.id.to_string());
+        let of_steps = steps.iter().filter(|step| step.inputs.iter().any(|input| reads(input.from)));
+        let of_steps = of_steps.map(|step| step.id.to_string());
         let of_sinks = sinks.iter().filter(|sink| sink.from.is_some_and(reads)).map(|sink| sink.id.to_string());
         of_steps.chain(of_sinks).collect()
     };
@@ -162,7 +198,7 @@ impl Planner<'_> {
         for (id, source) in manifest.sources.iter() {
             match source::plan(id, source, manifest) {
                 Ok(planned) => {
-                    let output = Output { name: "main".into(), schema: Arc::clone(&planned.schema) };
+                    let output = Output::main(&planned.schema, ChangeMode::Append);
                     self.ports.insert(id.value.clone(), (NodeRef::Source(sources.len()), vec![output]));
                     sources.push(planned);
                 }
@@ -177,17 +213,15 @@ impl Planner<'_> {
         let mut waiting: Vec<_> = manifest.steps.iter().collect();
         while !waiting.is_empty() {
             let ids: Vec<String> = waiting.iter().map(|(id, _)| id.value.clone()).collect();
-            let (ready, later): (Vec<_>, Vec<_>) =
-                waiting.into_iter().partition(|(_, step)| !ids.iter().any(|id| id == from_reference(&step.from).id));
+            let (ready, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(_, step)| {
+                step.inputs().all(|(_, from)| !ids.iter().any(|id| id == from_reference(from).id))
+            });
             if ready.is_empty() {
                 return;
             }
             for (id, step) in ready {
                 if let Some(planned) = self.step(id, step, manifest) {
-                    let outputs = planned.outputs.iter();
-                    let outputs =
-                        outputs.map(|output| Output { name: output.name.clone(), schema: Arc::clone(&output.schema) });
-                    self.ports.insert(id.value.clone(), (NodeRef::Step(self.steps.len()), outputs.collect()));
+                    self.ports.insert(id.value.clone(), (NodeRef::Step(self.steps.len()), planned.outputs.clone()));
                     self.steps.push(planned);
                 }
             }
@@ -195,8 +229,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The port that a `from` names, if what it names is sound.
-    fn port(&mut self, from: &Spanned<String>) -> Option<(Port, SchemaRef)> {
+    /// The port that a `from` names and what comes out of it, if what it names is sound.
+    fn port(&mut self, from: &Spanned<String>) -> Option<(Port, Output)> {
         let reference = from_reference(from);
         let (node, outputs) = self.ports.get(reference.id)?;
         let name = reference.output.unwrap_or("main");
@@ -210,23 +244,52 @@ impl Planner<'_> {
             self.fault(Fault::new(from.span, "unknown-output", message));
             return None;
         };
-        Some((Port { node: *node, output }, Arc::clone(&outputs[output].schema)))
+        Some((Port { node: *node, output }, outputs[output].clone()))
     }
 
     fn step(&mut self, id: &Spanned<String>, step: &weir_manifest::Step, manifest: &Manifest) -> Option<PlannedStep> {
-        let (from, input) = self.port(&step.from)?;
-        let step_id: Arc<str> = id.value.as_str().into();
-        let main = |schema: &SchemaRef| vec![Output { name: "main".into(), schema: Arc::clone(schema) }];
-        let (outputs, kind) = match &step.kind {
-            StepKind::Where(condition) => {
-                let predicate = Predicate::compile(condition, &input);
-                (main(&input), PlannedKind::Where(self.compiled(condition, predicate, &step.from)?))
+        let mut inputs = Vec::new();
+        let mut sides: Vec<Side> = Vec::new();
+        for (port, from) in step.inputs() {
+            let (read, output) = self.port(from)?;
+            inputs.push(PlannedInput { port, from: read });
+            match sides.get(port) {
+                Some(first) => self.same_rows(first, from, &output)?,
+                None => sides.push(Side { from: from.clone(), schema: output.schema, changes: output.changes }),
             }
-            StepKind::Select(columns) => self.select(columns, &input, &step.from)?,
-            StepKind::Plugin(plugin) => self.plugin(&step_id, plugin, &input, manifest)?,
-            StepKind::Window(window) => self.window(&step_id, window, &input, &step.from)?,
+        }
+        let step_id: Arc<str> = id.value.as_str().into();
+        let main = sides.first()?;
+        let (outputs, kind) = match &step.kind {
+            StepKind::Where(condition) => self.filter(condition, main)?,
+            StepKind::Select(columns) => self.select(columns, main)?,
+            StepKind::Plugin(plugin) => self.plugin(&step_id, plugin, main, manifest)?,
+            StepKind::Window(window) => self.window(&step_id, window, main)?,
         };
-        Some(PlannedStep { id: step_id, from, input, outputs, kind })
+        Some(PlannedStep { id: step_id, inputs, outputs, kind })
+    }
+
+    /// What is read together must be of one kind.
+    fn same_rows(&mut self, first: &Side, from: &Spanned<String>, other: &Output) -> Option<()> {
+        if first.schema == other.schema && first.changes == other.changes {
+            return Some(());
+        }
+        let columns = |schema: &SchemaRef| {
+            let column = |field: &Arc<arrow_schema::Field>| {
+                let required = if field.is_nullable() { "" } else { "!" };
+                format!("{} {}{required}", field.name(), weir_manifest::type_text(field.data_type()))
+            };
+            schema.fields().iter().map(column).collect::<Vec<_>>().join(", ")
+        };
+        let message = format!(
+            "`{}` and `{}` are read together but are not alike: ({}) and ({})",
+            first.from.value,
+            from.value,
+            columns(&first.schema),
+            columns(&other.schema)
+        );
+        self.fault(Fault::new(from.span, "unlike", message).next("make them alike with `select`"));
+        None
     }
 
     fn compiled<T>(
@@ -237,116 +300,14 @@ impl Planner<'_> {
     ) -> Option<T> {
         result.map_err(|error| self.fault(expression_fault(text, error, from))).ok()
     }
+}
 
-    fn select(
-        &mut self,
-        columns: &weir_manifest::Entries<Spanned<String>>,
-        input: &SchemaRef,
-        from: &Spanned<String>,
-    ) -> Option<(Vec<Output>, PlannedKind)> {
-        let mut sound = true;
-        for (_, text) in columns.iter() {
-            sound &= self.compiled(text, Expression::compile(text, input), from).is_some();
-        }
-        let pairs: Vec<_> = columns.iter().map(|(name, text)| (name.value.clone(), text.value.clone())).collect();
-        let select = sound.then(|| Select::only(&pairs, input))?;
-        let select = select.map_err(|(column, error)| {
-            let (_, text) = columns.iter().nth(column).expect("the position is one of the columns given");
-            self.fault(expression_fault(text, error, from));
-        });
-        let schema = Arc::clone(select.ok()?.output_schema());
-        Some((vec![Output { name: "main".into(), schema }], PlannedKind::Select(pairs)))
-    }
-
-    fn plugin(
-        &mut self,
-        step: &Arc<str>,
-        plugin: &weir_manifest::PluginStep,
-        input: &SchemaRef,
-        manifest: &Manifest,
-    ) -> Option<(Vec<Output>, PlannedKind)> {
-        let limits = component::limits(&plugin.limits.or(&manifest.limits.plugin));
-        let loaded = component_path(&manifest.resolve(&plugin.reference))
-            .map_err(|message| Fault::new(plugin.reference.span, "plugin-missing", message))
-            .and_then(|path| {
-                crate::gate::load(self.engine, &path, &limits)
-                    .map_err(|error| Fault::new(plugin.reference.span, "plugin", error.to_string()))
-            });
-        let component = loaded.map_err(|fault| self.fault(fault)).ok()?;
-        let config = plugin.config.as_ref().map_or_else(|| "null".to_owned(), |config| config.value.to_string());
-        let site = PluginSite {
-            step: Arc::clone(step),
-            input: Arc::clone(input),
-            sample: Arc::new(Sample::default()),
-            outputs: Vec::new(),
-            output_names: Vec::new(),
-            digest_column: plugin.digest_column.as_ref().map(|column| column.value.clone()),
-        };
-        let mut gate = GateSite { site, config, limits, consumers: Vec::new() };
-        let factory = gate.factory(&component);
-        let factory = factory.map_err(|error| self.contract_faults(plugin, &error)).ok()?;
-        let contract = weir_stream::TransformFactory::contract(&factory);
-        let raw: Vec<SchemaRef> =
-            (0..contract.outputs.len()).map(|output| contract.output_schema(output, input)).collect();
-        let named = contract.outputs.iter().zip(&raw).map(|(output, schema)| {
-            let stamped = gate.site.digest_column.as_ref().map(|column| with_digest_column(schema, column));
-            Output { name: output.name.clone(), schema: stamped.unwrap_or_else(|| Arc::clone(schema)) }
-        });
-        let outputs = named.collect();
-        gate.site.output_names = contract.outputs.iter().map(|output| output.name.clone()).collect();
-        gate.site.outputs = raw;
-        Some((outputs, PlannedKind::Plugin(Box::new(PlannedPlugin { gate: Arc::new(gate), component }))))
-    }
-
-    fn contract_faults(&mut self, plugin: &weir_manifest::PluginStep, error: &GateError) {
-        for fault in error.faults() {
-            let place = match (&plugin.config, fault.starts_with("config ")) {
-                (Some(config), true) => config.span,
-                _ => plugin.reference.span,
-            };
-            self.fault(Fault::new(place, "plugin-contract", fault.clone()));
-        }
-    }
-
-    fn window(
-        &mut self,
-        step: &Arc<str>,
-        window: &weir_manifest::WindowStep,
-        input: &SchemaRef,
-        from: &Spanned<String>,
-    ) -> Option<(Vec<Output>, PlannedKind)> {
-        let mut sound = true;
-        for key in &window.key {
-            sound &= self.compiled(key, Expression::compile(key, input), from).is_some();
-        }
-        let mut aggregates = Vec::new();
-        for (name, call) in window.aggregate.iter() {
-            match aggregate::plan(name, call, input) {
-                Ok(spec) => aggregates.push(spec),
-                Err(error) => {
-                    self.fault(expression_fault(call, error, from));
-                    sound = false;
-                }
-            }
-        }
-        if !sound {
-            return None;
-        }
-        let keys = window.key.iter().map(|key| (key_name(key), key.value.clone())).collect();
-        let weir_manifest::WindowShape::Tumbling { size } = &window.shape;
-        let planned = PlannedWindow { keys, size_us: size.value.as_us(), aggregates };
-        match planned.aggregate(step, input, 1, 0..1) {
-            Ok(built) => {
-                let main = Output { name: "main".into(), schema: Arc::clone(built.output_schema()) };
-                let late = Output { name: LATE_OUTPUT.into(), schema: Arc::clone(input) };
-                Some((vec![main, late], PlannedKind::Window(Box::new(planned))))
-            }
-            Err(message) => {
-                self.fault(Fault::new(size.span, "window", message));
-                None
-            }
-        }
-    }
+/// What comes into a step on one port.
+struct Side {
+    /// Where it comes from, for messages.
+    from: Spanned<String>,
+    schema: SchemaRef,
+    changes: ChangeMode,
 }
 
 fn expression_fault(text: &Spanned<String>, error: ExpressionError, from: &Spanned<String>) -> Fault {
@@ -359,39 +320,4 @@ fn expression_fault(text: &Spanned<String>, error: ExpressionError, from: &Spann
         message = format!("{first} after `{}`{}", from.value, hint.map_or(String::new(), |hint| format!(";{hint}")));
     }
     Fault::new(place, "expression", message)
-}
-
-/// A key that is a plain column keeps its name; an expression is named by its text.
-fn key_name(key: &Spanned<String>) -> String {
-    key.value.trim_matches('"').to_owned()
-}
-
-impl PlannedWindow {
-    /// The key encoder of the tasks before this step.
-    ///
-    /// # Errors
-    /// Of a key that does not compile; the plan saw that all do.
-    pub fn key_encoder(&self, input: &SchemaRef, key_groups: u16) -> Result<KeyEncoder, String> {
-        KeyEncoder::new(&self.keys, input, key_groups).map_err(|(_, error)| error.message)
-    }
-
-    /// The aggregate of a task that owns `key_groups`.
-    ///
-    /// # Errors
-    /// When key or window are not possible; the plan saw that they are.
-    pub fn aggregate(
-        &self,
-        step: &Arc<str>,
-        input: &SchemaRef,
-        all_key_groups: u16,
-        key_groups: std::ops::Range<u16>,
-    ) -> Result<WindowAggregate, String> {
-        let spec = WindowSpec {
-            step: Arc::clone(step),
-            window: TumblingWindow::new(self.size_us, 0).map_err(|error| error.to_string())?,
-            key: self.key_encoder(input, all_key_groups)?.fields().to_vec(),
-            aggregates: self.aggregates.clone(),
-        };
-        WindowAggregate::new(&spec, input, key_groups).map_err(|(_, error)| error.message)
-    }
 }

@@ -12,7 +12,12 @@ pub mod source;
 
 pub use chain::{Chain, Node, Step, Target};
 pub use event_time::{EventTimeAssigner, EventTimeSpec};
-pub use keyed::{KeyedTask, KeyedTaskParts, LateRows};
+pub use keyed::{Input, KeyedTask, KeyedTaskParts, LateRows};
 pub use output::{Exchange, SinkBuffer, TaskOutput};
 pub use plugin::PluginStep;
 pub use source::SourceTask;
+
+/// The one place where tasks look at the clock.
+fn wall_us() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}

@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use weir_manifest::{Connector, DEAD_LETTERS, Manifest, PluginStep, StepKind};
+use weir_manifest::{Connector, DEAD_LETTERS, Manifest, PluginStep, StepKind, WindowStep};
 use weir_runtime::Plan;
-use weir_runtime::plan::{NodeRef, PlannedKind, PlannedSink, PlannedStep, PlannedWindow};
+use weir_runtime::plan::{NodeRef, PlannedKind, PlannedSink, PlannedStep};
 
 /// Names and places, all found in the plan.
 pub struct Shape {
@@ -41,9 +41,12 @@ impl Shape {
             _ => return Err("its source is no generator".into()),
         };
         let plugin = step(plan, "plugin", |kind| matches!(kind, PlannedKind::Plugin(_)))?;
-        let window_step = step(plan, "window", |kind| matches!(kind, PlannedKind::Window(_)))?;
-        let PlannedKind::Window(window) = &window_step.kind else { return Err("it has no window".into()) };
-        let NodeRef::Step(filtered) = window_step.from.node else { return Err("nothing filters its window".into()) };
+        let window_step = step(plan, "window", |kind| matches!(kind, PlannedKind::Keyed(_)))?;
+        let window = manifest.steps.get(&window_step.id).map(|step| &step.kind);
+        let Some(StepKind::Window(window)) = window else { return Err("it has no window".into()) };
+        let NodeRef::Step(filtered) = window_step.inputs[0].from.node else {
+            return Err("nothing filters its window".into());
+        };
         let (table_path, table_name) = table(plan, manifest, window_step)?;
         let declared = declared(manifest, plugin)?;
         let digest = declared.digest_column.as_ref().ok_or("its plugin adds no `digest_column`")?;
@@ -56,7 +59,7 @@ impl Shape {
             next_plugin: with_next(&running),
             filtered: plan.steps[filtered].id.to_string(),
             window: window_step.id.to_string(),
-            key: window.keys.first().ok_or("its window has no key")?.0.clone(),
+            key: window.key.first().ok_or("its window has no key")?.value.clone(),
             count: count_column(window)?,
             raw_folder: raw(plan, manifest, plugin)?,
             digest: digest.value.clone(),
@@ -116,14 +119,10 @@ fn dead_letters(manifest: &Manifest) -> Result<PathBuf, String> {
     }
 }
 
-fn count_column(window: &PlannedWindow) -> Result<String, String> {
-    // Only `count()` has no argument.
-    window
-        .aggregates
-        .iter()
-        .find(|one| one.argument.is_none())
-        .map(|one| one.name.clone())
-        .ok_or_else(|| "its window does not count its rows".into())
+fn count_column(window: &WindowStep) -> Result<String, String> {
+    let mut aggregates = window.aggregate.iter();
+    let count = aggregates.find(|(_, call)| call.value == "count()");
+    count.map(|(name, _)| name.value.clone()).ok_or_else(|| "its window does not count its rows".into())
 }
 
 /// `plugins/clean-events` as `plugins/clean-events-next`.

@@ -14,7 +14,7 @@ pub(super) fn check(manifest: &mut Manifest, names: &Names, faults: &mut Faults)
     ids(manifest, faults);
     let mut broken = broken(manifest, names);
     for (_, step) in &manifest.steps {
-        reference(&step.from, manifest, names, faults);
+        step.inputs().for_each(|(_, from)| reference(from, manifest, names, faults));
     }
     for (id, sink) in &manifest.sinks {
         reference(&sink.from, manifest, names, faults);
@@ -104,36 +104,55 @@ fn key_columns(id: &str, key: &[Spanned<String>], faults: &mut Faults) {
 
 /// Reports each circle once, at the `from` of its step that stands first, and counts its steps as broken.
 fn cycles(manifest: &Manifest, broken: &mut BTreeSet<String>, faults: &mut Faults) {
-    let mut finished: BTreeSet<&str> = BTreeSet::new();
+    let mut walk = Walk { manifest, finished: BTreeSet::new(), circles: Vec::new() };
     for (id, _) in &manifest.steps {
-        let mut path: Vec<&str> = Vec::new();
-        let mut at = id.as_str();
-        while let Some(step) = manifest.steps.get(at) {
-            // An id that is also a source's has had its fault.
-            if finished.contains(at) || manifest.sources.get(at).is_some() {
-                break;
-            }
-            if let Some(start) = path.iter().position(|seen| *seen == at) {
-                faults.push(cycle(manifest, &path[start..]));
-                broken.extend(path[start..].iter().map(|id| (*id).to_owned()));
-                break;
-            }
-            path.push(at);
-            at = from_reference(&step.from).id;
+        walk.upstream(id, &mut Vec::new());
+    }
+    for circle in walk.circles {
+        faults.push(cycle(manifest, &circle));
+        broken.extend(circle.iter().map(|id| (*id).to_owned()));
+    }
+}
+
+/// A walk against the flow that finds circles.
+struct Walk<'a> {
+    manifest: &'a Manifest,
+    finished: BTreeSet<&'a str>,
+    circles: Vec<Vec<&'a str>>,
+}
+
+impl<'a> Walk<'a> {
+    fn upstream(&mut self, at: &'a str, path: &mut Vec<&'a str>) {
+        // An id that is also a source's has had its fault.
+        if self.finished.contains(at) || self.manifest.sources.get(at).is_some() {
+            return;
         }
-        finished.extend(path);
+        let Some(step) = self.manifest.steps.get(at) else { return };
+        if let Some(start) = path.iter().position(|seen| *seen == at) {
+            self.circles.push(path[start..].to_vec());
+            return;
+        }
+        path.push(at);
+        for (_, from) in step.inputs() {
+            self.upstream(from_reference(from).id, path);
+        }
+        path.pop();
+        self.finished.insert(at);
     }
 }
 
 fn cycle(manifest: &Manifest, circle: &[&str]) -> Fault {
     // Upstream order becomes the order in which rows would flow.
     let flow: Vec<&str> = circle.iter().rev().chain(circle.last()).copied().collect();
-    let place = manifest.steps.get(circle[0]).map(|step| step.from.span).unwrap_or_default();
+    let next = circle.get(1).unwrap_or(&circle[0]);
+    let inputs = manifest.steps.get(circle[0]).map(|step| step.inputs().map(|(_, from)| from));
+    let place = inputs.and_then(|mut inputs| inputs.find(|from| from_reference(from).id == *next));
+    let place = place.map(|from| from.span).unwrap_or_default();
     Fault::new(place, "cycle", format!("rows would run in a circle: {}", flow.join(" -> ")))
 }
 
 fn unread(manifest: &Manifest, faults: &mut Faults) {
-    let steps = manifest.steps.iter().map(|(_, step)| &step.from);
+    let steps = manifest.steps.iter().flat_map(|(_, step)| step.inputs().map(|(_, from)| from));
     let sinks = manifest.sinks.iter().map(|(_, sink)| &sink.from);
     let read: BTreeSet<&str> = steps.chain(sinks).map(|from| from_reference(from).id).collect();
     let sources = manifest.sources.iter().map(|(id, _)| (id, "source"));
@@ -143,14 +162,13 @@ fn unread(manifest: &Manifest, faults: &mut Faults) {
     }
 }
 
-/// A window works in event time, so the source before it must say which.
+/// A window works in event time, so the sources before it must say which.
 fn event_time(manifest: &Manifest, faults: &mut Faults) {
-    for (id, step) in &manifest.steps {
-        if !matches!(step.kind, StepKind::Window(_)) {
-            continue;
-        }
-        let Some((source_id, source)) = source_of(manifest, from_reference(&step.from).id) else { continue };
-        if source.event_time.is_none() {
+    for (id, _) in manifest.steps.iter().filter(|(_, step)| step.works_in_event_time()) {
+        for source_id in sources_of(manifest, id) {
+            if manifest.sources.get(source_id).is_some_and(|source| source.event_time.is_some()) {
+                continue;
+            }
             let message = format!("step `{id}` works in event time, but source `{source_id}` has none");
             let fault = Fault::new(id.span, "event-time", message);
             faults.push(fault.next(format!("add `event_time: {{ column: ... }}` to source `{source_id}`")));
@@ -158,15 +176,17 @@ fn event_time(manifest: &Manifest, faults: &mut Faults) {
     }
 }
 
-fn source_of<'a>(manifest: &'a Manifest, from: &'a str) -> Option<(&'a str, &'a crate::model::Source)> {
-    let mut at = from;
-    for _ in 0..=manifest.steps.len() {
+/// The sources whose rows reach a step.
+fn sources_of<'a>(manifest: &'a Manifest, step: &'a str) -> BTreeSet<&'a str> {
+    let (mut sources, mut seen, mut waiting) = (BTreeSet::new(), BTreeSet::new(), vec![step]);
+    while let Some(at) = waiting.pop() {
         match manifest.steps.get(at) {
-            Some(step) => at = from_reference(&step.from).id,
-            None => return manifest.sources.get(at).map(|source| (at, source)),
+            Some(step) if seen.insert(at) => waiting.extend(step.inputs().map(|(_, from)| from_reference(from).id)),
+            Some(_) => {}
+            None => sources.extend(manifest.sources.get(at).map(|_| at)),
         }
     }
-    None
+    sources
 }
 
 /// Takes out every step and sink behind something that is broken or not there.
@@ -176,7 +196,7 @@ fn prune(manifest: &mut Manifest, broken: BTreeSet<String>) {
         let Manifest { sources, steps, .. } = &*manifest;
         let known: BTreeSet<String> = sources.names().chain(steps.names()).map(str::to_owned).collect();
         let before = manifest.steps.len();
-        manifest.steps.retain(|_, step| known.contains(from_reference(&step.from).id));
+        manifest.steps.retain(|_, step| step.inputs().all(|(_, from)| known.contains(from_reference(from).id)));
         manifest.sinks.retain(|_, sink| known.contains(from_reference(&sink.from).id));
         if manifest.steps.len() == before {
             return;

@@ -18,9 +18,22 @@ crate::schema::written_as!(Step => StepKeys, Sink => SinkKeys);
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "StepKeys")]
 pub struct Step {
-    /// A source or step, or a step's named output: `clean`, `clean.refunds`. See [`super::from_reference`].
-    pub from: Spanned<String>,
+    /// Sources or steps, or steps' named outputs: `clean`, `clean.refunds`. See [`super::from_reference`]. The rows of
+    /// several are read together.
+    pub from: Vec<Spanned<String>>,
     pub kind: StepKind,
+}
+
+impl Step {
+    /// Everything that the step reads, by port; ports are numbered without a gap.
+    pub fn inputs(&self) -> impl Iterator<Item = (usize, &Spanned<String>)> {
+        self.from.iter().map(|from| (0, from))
+    }
+
+    /// Whether its results depend on event time.
+    pub fn works_in_event_time(&self) -> bool {
+        matches!(self.kind, StepKind::Window(_))
+    }
 }
 
 /// What a step does.
@@ -46,8 +59,8 @@ pub enum StepKind {
     ])
 )]
 struct StepKeys {
-    /// A source or step, or a step's named output: `clean`, `clean.refunds`.
-    from: Spanned<String>,
+    /// A source or step, or a step's named output: `clean`, `clean.refunds`; or a list of them, read together.
+    from: FromForm,
     /// Runs the rows through a sandboxed component.
     plugin: Option<PluginStep>,
     /// Keeps the rows for which this SQL expression is true.
@@ -64,6 +77,27 @@ struct StepKeys {
     /// The result's columns: name to an aggregate call such as `sum(quantity)`.
     #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = column_names()))]
     aggregate: Option<Entries<Expression>>,
+}
+
+/// What a step reads; the deserializer picks by the kind of node.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(untagged, title = "what a step reads")]
+enum FromForm {
+    /// One source, step or named output.
+    #[serde(rename = "#text")]
+    One(Spanned<String>),
+    /// Several with the same columns.
+    #[serde(rename = "#list")]
+    Several(#[schemars(extend("minItems" = 1))] Vec<Spanned<String>>),
+}
+
+impl FromForm {
+    fn list(self) -> Vec<Spanned<String>> {
+        match self {
+            Self::One(from) => vec![from],
+            Self::Several(list) => list,
+        }
+    }
 }
 
 /// An SQL expression: text that is not empty.
@@ -90,7 +124,7 @@ impl TryFrom<StepKeys> for Step {
             }
             _ => return Err("a step without a kind".to_owned()),
         };
-        Ok(Self { from: keys.from, kind })
+        Ok(Self { from: keys.from.list(), kind })
     }
 }
 

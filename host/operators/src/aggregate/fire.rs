@@ -17,7 +17,7 @@ use super::slots::Accumulators;
 use super::{Aggregate, WindowSpec};
 use crate::expression::ExpressionError;
 use crate::key::{KeyDecoder, timestamps};
-use crate::operator::StepFault;
+use crate::operator::{Outputs, StepFault};
 
 /// Rows of one fired batch.
 pub const FIRED_BATCH_ROWS: usize = 8192;
@@ -71,7 +71,7 @@ impl Firing {
         start_us: i64,
         end_us: i64,
         tables: &[KeyTable<Accumulators>],
-        fired: &mut Vec<Batch>,
+        out: &mut Outputs,
     ) -> Result<(), StepFault> {
         for entries in sorted(tables).chunks(FIRED_BATCH_ROWS) {
             let rows = entries.len();
@@ -82,13 +82,14 @@ impl Firing {
                 let data_type = self.schema.field(columns.len()).data_type();
                 columns.push(Finish { tables, entries, number, added_scale: *added_scale }.column(data_type)?);
             }
-            fired.push(Batch {
+            let fired = Batch {
                 columns: RecordBatch::try_new(Arc::clone(&self.schema), columns)?,
                 event_times_us: vec![end_us - 1; rows].into(),
                 watermarks_us: vec![NO_WATERMARK; rows].into(),
                 origin: Origin::Step(Arc::clone(&self.step)),
                 changes: Changes::Inserts,
-            });
+            };
+            out.push(0, fired);
         }
         Ok(())
     }

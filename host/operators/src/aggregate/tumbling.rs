@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use arrow_schema::SchemaRef;
-use weir_state::table::{BucketedTable, DeltaWriter, TableError};
+use weir_state::table::{BucketedTable, TableError};
 use weir_stream::time::NO_WATERMARK;
 use weir_stream::{Batch, ChangeKind, Changes, Reject};
 
@@ -27,10 +27,10 @@ pub struct WindowAggregate {
     window: TumblingWindow,
     aggregates: Vec<Aggregate>,
     firing: Firing,
-    layout: String,
+    pub(super) layout: String,
     /// The bucket of a pane is its window's start.
-    panes: BucketedTable<Accumulators>,
-    watermark_us: i64,
+    pub(super) panes: BucketedTable<Accumulators>,
+    pub(super) watermark_us: i64,
     late: LateRows,
     slots: Vec<u32>,
 }
@@ -70,12 +70,6 @@ impl WindowAggregate {
         self.firing.schema()
     }
 
-    /// Names everything that the stored state depends on. State written under one text must not be restored under
-    /// another.
-    pub fn state_layout(&self) -> &str {
-        &self.layout
-    }
-
     /// Late rows since this task was made.
     pub fn late_rows(&self) -> LateRows {
         self.late
@@ -94,21 +88,11 @@ impl WindowAggregate {
         self.panes.buckets().count()
     }
 
-    /// Keys held, counted once per window.
-    pub fn keys(&self) -> usize {
-        self.panes.keys()
-    }
-
-    /// Bytes of state held.
-    pub fn byte_size(&self) -> usize {
-        self.panes.byte_size()
-    }
-
-    /// Takes rows in. Late rows and rejects go to `out`; results come from [`WindowAggregate::advance`].
+    /// Takes rows in. Late rows and rejects go to `out`; results come from [`WindowAggregate::close`].
     ///
     /// # Errors
     /// [`StepFault::Internal`] for rows of key groups that other tasks own, or of another schema.
-    pub fn process(&mut self, keyed: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault> {
+    pub(super) fn take_in(&mut self, keyed: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault> {
         let KeyedBatch { batch, keys } = keyed;
         let mut rejects = Vec::new();
         let mut placed = self.place(batch, keys, &mut rejects, out)?;
@@ -238,49 +222,21 @@ impl WindowAggregate {
     ///
     /// # Errors
     /// [`StepFault::Internal`] when a key in the state cannot be read.
-    pub fn advance(&mut self, watermark_us: i64) -> Result<Vec<Batch>, StepFault> {
+    pub(super) fn close(&mut self, watermark_us: i64, out: &mut Outputs) -> Result<(), StepFault> {
         self.watermark_us = self.watermark_us.max(watermark_us);
-        let mut fired = Vec::new();
         while let Some(start) = self.panes.first_bucket().filter(|start| self.is_closed(*start)) {
             let tables = self.panes.take_bucket(start);
-            self.firing.fire(start, self.window.end_of(start), &tables, &mut fired)?;
+            self.firing.fire(start, self.window.end_of(start), &tables, out)?;
         }
-        Ok(fired)
+        Ok(())
     }
 
     fn is_closed(&self, start_us: i64) -> bool {
         self.window.end_of(start_us) <= self.watermark_us
     }
 
-    /// Writes what changed in this epoch.
-    pub fn seal(&mut self, delta: &mut dyn DeltaWriter) {
-        self.panes.seal(delta);
-    }
-
-    /// The watermark that the last epoch recorded for this task: windows that end by then have been fired.
-    pub fn restore_watermark(&mut self, watermark_us: i64) {
-        self.watermark_us = self.watermark_us.max(watermark_us);
-    }
-
-    /// Puts a stored entry back.
-    ///
-    /// # Errors
-    /// When the entry is not of this step's state.
-    pub fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {
-        self.panes.restore_put(key_group, key, value)
-    }
-
-    /// Replays a stored deletion.
-    ///
-    /// # Errors
-    /// When the entry is not of this step's state.
-    pub fn restore_delete(&mut self, key_group: u16, key: &[u8]) -> Result<(), TableError> {
-        self.panes.restore_delete(key_group, key)
-    }
-
-    /// An empty twin for some of the key groups, to be loaded on another thread and then given to
-    /// [`WindowAggregate::absorb`].
-    pub fn part(&self, key_groups: Range<u16>) -> Self {
+    /// An empty one for some of the key groups.
+    pub(super) fn empty_twin(&self, key_groups: Range<u16>) -> Self {
         Self {
             window: self.window,
             aggregates: self.aggregates.clone(),
@@ -291,19 +247,6 @@ impl WindowAggregate {
             late: LateRows::default(),
             slots: Vec::new(),
         }
-    }
-
-    /// Moves in the state of a loaded part.
-    ///
-    /// # Errors
-    /// When the part holds key groups that are not of this task.
-    pub fn absorb(&mut self, part: Self) -> Result<(), TableError> {
-        self.panes.absorb(part.panes)
-    }
-
-    /// Every entry of one key group, for its snapshot; to be called right after a seal.
-    pub fn for_each(&self, key_group: u16, entry: impl FnMut(&[u8], &[u8])) {
-        self.panes.for_each(key_group, entry);
     }
 }
 

@@ -6,7 +6,7 @@
 
 mod chains;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use super::restore::{self, KeyedStep, Restored};
 use super::{Readers, Setup, StartError};
 use crate::channel::{Channel, Wake};
 use crate::meta::EpochMeta;
-use crate::plan::{NodeRef, Plan, PlannedKind, PlannedStep, PlannedWindow, Port};
+use crate::plan::{NodeRef, Plan, PlannedKeyed, PlannedKind, PlannedStep, Port};
 use crate::status::{PartitionMeter, StatusBoard};
 use crate::task::source::ReadState;
-use crate::task::{EventTimeAssigner, KeyedTask, KeyedTaskParts, LateRows, SourceTask};
+use crate::task::{EventTimeAssigner, Input, KeyedTask, KeyedTaskParts, LateRows, SourceTask};
 use crate::worker::Task;
 
 /// The least that a queue between two tasks holds.
@@ -51,8 +51,30 @@ pub struct Assembly<'a> {
     pub meta: &'a mut EpochMeta,
 }
 
-/// Channels into the tasks of each keyed step: by step, task, input.
-type Channels = BTreeMap<usize, Vec<Vec<Arc<Channel>>>>;
+/// Channels into the tasks of each keyed step: by step, then task.
+#[derive(Default)]
+struct Channels(BTreeMap<usize, Vec<Inputs>>);
+
+/// The ways into one task, each with the task that it comes from.
+struct Inputs(Vec<(Root, Input)>);
+
+impl Channels {
+    fn of(&self, step: usize) -> &[Inputs] {
+        &self.0[&step]
+    }
+}
+
+impl Inputs {
+    fn from(&self, port: usize, node: NodeRef, instance: usize) -> Arc<Channel> {
+        let is = |(root, input): &&(Root, Input)| (input.port, root.node, root.instance) == (port, node, instance);
+        let (_, input) = self.0.iter().find(is).expect("a channel from every task that feeds the port");
+        Arc::clone(&input.channel)
+    }
+
+    fn all(&self) -> Vec<Input> {
+        self.0.iter().map(|(_, input)| input.clone()).collect()
+    }
+}
 
 impl Assembly<'_> {
     /// # Errors
@@ -109,31 +131,42 @@ impl Assembly<'_> {
         numbered.map(|(number, (node, instance))| Root { number, node, instance }).collect()
     }
 
-    /// The source or keyed step that feeds a step through stateless ones.
-    fn root_of(&self, from: Port) -> NodeRef {
-        match from.node {
-            NodeRef::Step(step) if !self.plan.steps[step].is_keyed() => self.root_of(self.plan.steps[step].from),
-            root => root,
+    /// The sources and keyed steps that feed a node through stateless steps; a root feeds itself.
+    fn roots_of(&self, node: NodeRef) -> BTreeSet<NodeRef> {
+        match node {
+            NodeRef::Step(step) if !self.plan.steps[step].is_keyed() => {
+                self.plan.steps[step].inputs.iter().flat_map(|input| self.roots_of(input.from.node)).collect()
+            }
+            root => BTreeSet::from([root]),
         }
     }
 
+    /// The tasks that feed a keyed step, with the port that they feed.
+    fn upstream(&self, step: usize, roots: &[Root]) -> Vec<(usize, Root)> {
+        let inputs = self.plan.steps[step].inputs.iter();
+        let feeds = inputs.flat_map(|input| self.roots_of(input.from.node).into_iter().map(|node| (input.port, node)));
+        let feeds: BTreeSet<(usize, NodeRef)> = feeds.collect();
+        let tasks = |(port, node)| roots.iter().filter(move |task| task.node == node).map(move |task| (port, *task));
+        feeds.into_iter().flat_map(tasks).collect()
+    }
+
     fn channels(&self, roots: &[Root], keyed: &[usize], tasks_per_step: usize) -> Channels {
-        let upstream = |step: usize| {
-            let root = self.root_of(self.plan.steps[step].from);
-            roots.iter().filter(move |task| task.node == root)
-        };
-        let count: usize = keyed.iter().map(|step| upstream(*step).count() * tasks_per_step).sum();
+        let count: usize = keyed.iter().map(|step| self.upstream(*step, roots).len() * tasks_per_step).sum();
         let in_flight = self.plan.manifest.limits.in_flight.bytes() as usize;
         let capacity = (in_flight / count.max(1)).max(MIN_CHANNEL_BYTES);
-        let mut channels = Channels::new();
+        let mut channels = Channels::default();
         for step in keyed {
+            let upstream = self.upstream(*step, roots);
             let into = roots.iter().filter(|task| task.node == NodeRef::Step(*step)).map(|task| {
                 let consumer = &self.wakes[self.worker(task.number)];
-                let from = upstream(*step)
-                    .map(|from| Channel::new(capacity, self.wakes[self.worker(from.number)].clone(), consumer.clone()));
-                from.collect()
+                let input = |(port, from): &(usize, Root)| {
+                    let producer = self.wakes[self.worker(from.number)].clone();
+                    let channel = Channel::new(capacity, producer, consumer.clone());
+                    (*from, Input { port: *port, channel })
+                };
+                Inputs(upstream.iter().map(input).collect())
             });
-            channels.insert(*step, into.collect());
+            channels.0.insert(*step, into.collect());
         }
         channels
     }
@@ -145,24 +178,22 @@ impl Assembly<'_> {
         }
         let mut steps = Vec::new();
         for step in keyed {
-            let (planned, window) = self.window(*step);
-            let all = 0..self.key_groups;
-            let empty =
-                window.aggregate(&planned.id, &planned.input, self.key_groups, all).map_err(StartError::Internal)?;
+            let (planned, keyed) = self.keyed(*step);
+            let empty = keyed.operator(self.key_groups, 0..self.key_groups).map_err(StartError::Internal)?;
             let wanted = empty.state_layout().to_owned();
             let id = Arc::clone(&planned.id);
             let number = self.meta.step_number(&id, &wanted);
             let number = number.map_err(|stored| StartError::StateLayout { step: id.to_string(), stored, wanted })?;
             steps.push(KeyedStep { id, number, empty });
         }
-        restore::load(state, &steps, self.setup.workers)
+        restore::load(state, &steps, self.key_groups, self.setup.workers)
     }
 
-    fn window(&self, step: usize) -> (&PlannedStep, &PlannedWindow) {
+    fn keyed(&self, step: usize) -> (&PlannedStep, &dyn PlannedKeyed) {
         let planned = &self.plan.steps[step];
         match &planned.kind {
-            PlannedKind::Window(window) => (planned, window),
-            _ => unreachable!("only windows are keyed"),
+            PlannedKind::Keyed(keyed) => (planned, keyed.as_ref()),
+            _ => unreachable!("asked for keyed steps only"),
         }
     }
 
@@ -211,25 +242,29 @@ impl Assembly<'_> {
         channels: &Channels,
         restored: &mut Restored,
     ) -> Result<KeyedTask, StartError> {
-        let (planned, window) = self.window(step);
+        let (planned, keyed) = self.keyed(step);
         let key_groups = task_key_groups(root.instance, tasks_per_step, self.key_groups);
-        let aggregate = window.aggregate(&planned.id, &planned.input, self.key_groups, key_groups.clone());
-        let mut aggregate = aggregate.map_err(StartError::Internal)?;
+        let operator = keyed.operator(self.key_groups, key_groups.clone());
+        let mut operator = operator.map_err(StartError::Internal)?;
         let step_number = self.meta.steps.get(&*planned.id).map_or(0, |stored| stored.number);
         for part in restored.take(step_number, &key_groups) {
-            aggregate
+            operator
                 .absorb(part)
                 .map_err(|error| StartError::StateEntry { step: planned.id.to_string(), cause: error.to_string() })?;
         }
         let watermark_us = self.meta.stage_watermark(&planned.id);
-        aggregate.restore_watermark(watermark_us);
+        operator.restore_watermark(watermark_us);
         let (chain, out) = self.chain(root, channels)?;
-        let late_targets = Layout::of(self, root.node).targets(Port { node: root.node, output: 1 });
+        let layout = Layout::of(self, root.node);
+        let outputs = 0..planned.outputs.len();
+        let targets: Vec<_> = outputs.map(|output| layout.targets(Port { node: root.node, output })).collect();
+        let late = planned.outputs.iter().position(|output| output.name == weir_manifest::LATE_OUTPUT);
+        let late_targets = late.map(|output| targets[output].clone()).unwrap_or_default();
         Ok(KeyedTask::new(KeyedTaskParts {
             number: root.number,
             step: Arc::clone(&planned.id),
             step_number,
-            inputs: channels[&step][root.instance].clone(),
+            inputs: channels.of(step)[root.instance].all(),
             watermark_us,
             late: match (late_targets.is_empty(), self.plan.late) {
                 (false, _) => LateRows::Read(late_targets),
@@ -237,7 +272,8 @@ impl Assembly<'_> {
                 (true, weir_manifest::Late::Count) => LateRows::CountOnly,
             },
             key_groups,
-            aggregate,
+            operator,
+            targets,
             chain,
             out,
             meter: self.status.meter(&planned.id),

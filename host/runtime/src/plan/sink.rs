@@ -6,7 +6,7 @@ use arrow_schema::{Schema, SchemaRef};
 use weir_codecs::{JsonEncodeOptions, JsonEncoder, RawEncoder};
 use weir_manifest::{Connector, DEAD_LETTERS, Fault, Format, Manifest, SinkMode, Spanned, nearest};
 
-use super::{Planner, Port};
+use super::{Output, Planner, Port};
 
 /// One sink; its binding stays in the manifest.
 pub struct PlannedSink {
@@ -24,7 +24,7 @@ impl Planner<'_> {
     pub(super) fn sinks(&mut self, manifest: &Manifest) -> (Vec<PlannedSink>, Option<usize>) {
         let mut sinks = Vec::new();
         for (id, sink) in manifest.sinks.iter() {
-            let Some((from, schema)) = self.port(&sink.from) else { continue };
+            let Some((from, Output { schema, .. })) = self.port(&sink.from) else { continue };
             let upsert = match &sink.mode {
                 SinkMode::Append => None,
                 SinkMode::Upsert(columns) => Some(self.upsert_key(columns, &schema)),

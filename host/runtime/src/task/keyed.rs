@@ -1,17 +1,18 @@
-//! Owns a range of key groups of one keyed step: aligns barriers and watermarks of all its inputs, feeds the window,
-//! runs what fires through the steps behind it.
+//! Owns a range of key groups of one keyed step: aligns barriers and watermarks of all its inputs, feeds the operator,
+//! runs what it gives out through the steps behind it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use weir_operators::{KeyedBatch, Outputs, StepFault, WindowAggregate};
+use weir_operators::{KeyedBatch, KeyedOperator, Outputs, StepFault};
 use weir_state::DeltaBuilder;
 use weir_state::table::DeltaWriter;
 use weir_stream::time::{CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
 
 use super::chain::{Chain, Target};
 use super::output::TaskOutput;
+use super::wall_us;
 use crate::barrier::{Barrier, StepCounts, TaskPart};
 use crate::channel::{Channel, Message};
 use crate::shared::{Shared, TaskEvent, TaskFault};
@@ -26,7 +27,7 @@ pub struct KeyedTask {
     number: usize,
     step: Arc<str>,
     step_number: u16,
-    inputs: Vec<Arc<Channel>>,
+    inputs: Vec<Input>,
     /// Inputs that have passed the barrier being aligned.
     aligned: Vec<bool>,
     time: CombinedWatermark,
@@ -35,12 +36,22 @@ pub struct KeyedTask {
     /// a run behind a bounded one may go on, but not into windows that have fired.
     reached_us: i64,
     key_groups: Range<u16>,
-    aggregate: WindowAggregate,
+    operator: Box<dyn KeyedOperator>,
+    /// Who reads each of the step's outputs.
+    targets: Vec<Vec<Target>>,
     chain: Chain,
     out: TaskOutput,
     outputs: Outputs,
     meter: Arc<StepMeter>,
     counts: StepCounts,
+}
+
+/// One way into the task.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Which of the step's inputs the rows are of.
+    pub port: usize,
+    pub channel: Arc<Channel>,
 }
 
 /// What becomes of rows that came too late for their window. They are always counted.
@@ -58,12 +69,14 @@ pub struct KeyedTaskParts {
     pub step: Arc<str>,
     /// Number of the step in state deltas.
     pub step_number: u16,
-    pub inputs: Vec<Arc<Channel>>,
+    pub inputs: Vec<Input>,
     /// Combined watermark of an earlier run.
     pub watermark_us: i64,
     pub late: LateRows,
     pub key_groups: Range<u16>,
-    pub aggregate: WindowAggregate,
+    pub operator: Box<dyn KeyedOperator>,
+    /// By number of the step's output.
+    pub targets: Vec<Vec<Target>>,
     pub chain: Chain,
     pub out: TaskOutput,
     pub meter: Arc<StepMeter>,
@@ -79,7 +92,8 @@ impl KeyedTask {
             watermark_us,
             late,
             key_groups,
-            aggregate,
+            operator,
+            targets,
             chain,
             out,
             meter,
@@ -96,7 +110,8 @@ impl KeyedTask {
             late,
             reached_us: watermark_us,
             key_groups,
-            aggregate,
+            operator,
+            targets,
             chain,
             out,
             outputs: Outputs::default(),
@@ -109,15 +124,57 @@ impl KeyedTask {
     fn receive(&self, from: usize) -> Option<(usize, Message)> {
         let inputs = self.inputs.len();
         let turn = (0..inputs).map(|step| (from + step) % inputs).filter(|input| !self.aligned[*input]);
-        turn.into_iter().find_map(|input| Some((input, self.inputs[input].receive()?)))
+        turn.into_iter().find_map(|input| Some((input, self.inputs[input].channel.receive()?)))
     }
 
-    fn rows(&mut self, rows: KeyedBatch, shared: &Shared) -> Result<(), TaskFault> {
+    fn rows(&mut self, input: usize, rows: KeyedBatch, shared: &Shared) -> Result<(), TaskFault> {
         let rows_in = rows.batch.rows() as u64;
-        self.aggregate.process(&rows, &mut self.outputs).map_err(|fault| self.internal(&fault))?;
-        let late = std::mem::take(&mut self.outputs.late);
-        let mut counts = StepCounts { rows_in, rejected: self.outputs.rejects.len() as u64, ..StepCounts::default() };
-        self.out.reject(&self.step, None, std::mem::take(&mut self.outputs.rejects));
+        let port = self.inputs[input].port;
+        self.operator.process(port, &rows, &mut self.outputs).map_err(|fault| self.internal(&fault))?;
+        self.give_out(StepCounts { rows_in, ..StepCounts::default() }, shared)?;
+        Ok(())
+    }
+
+    fn time(&mut self, input: usize, time: InputTime, shared: &Shared) -> Result<(), TaskFault> {
+        let Some(watermark_us) = self.time.update(input, time) else { return Ok(()) };
+        self.operator.advance(watermark_us, &mut self.outputs).map_err(|fault| self.internal(&fault))?;
+        if watermark_us != END_OF_TIME {
+            self.reached_us = watermark_us;
+        }
+        for (_, batch) in &self.outputs.batches {
+            // A result's time is the last microsecond of its window.
+            let window_end_us = batch.event_times_us.last().map_or(NO_WATERMARK, |last| last + 1);
+            self.reached_us = self.reached_us.max(window_end_us);
+        }
+        self.give_out_unasked(shared)?;
+        let watermark_us = self.operator.output_watermark(watermark_us);
+        self.out.send_time(InputTime { watermark_us, idle: false });
+        Ok(())
+    }
+
+    /// Looks at the clock for steps that work in processing time.
+    fn tick(&mut self, shared: &Shared) -> Result<(), TaskFault> {
+        if self.operator.wants_clock() {
+            self.operator.tick(wall_us(), &mut self.outputs).map_err(|fault| self.internal(&fault))?;
+            self.give_out_unasked(shared)?;
+        }
+        Ok(())
+    }
+
+    /// As [`KeyedTask::give_out`], for what no row brought about: it alone must make an epoch.
+    fn give_out_unasked(&mut self, shared: &Shared) -> Result<(), TaskFault> {
+        let rows = self.give_out(StepCounts::default(), shared)?;
+        if rows > 0 {
+            shared.progressed(rows, 0);
+        }
+        Ok(())
+    }
+
+    /// Sends what the operator gave out on its way: results, late rows, rejects. Answers the rows of results.
+    fn give_out(&mut self, mut counts: StepCounts, shared: &Shared) -> Result<u64, TaskFault> {
+        let Outputs { batches, late, rejects } = std::mem::take(&mut self.outputs);
+        counts.rejected += rejects.len() as u64;
+        self.out.reject(&self.step, None, rejects);
         for batch in late {
             counts.late += batch.rows() as u64;
             match &self.late {
@@ -126,30 +183,12 @@ impl KeyedTask {
                 LateRows::Read(targets) => self.chain.run_from(targets, batch, &mut self.out, shared)?,
             }
         }
-        self.count(counts);
-        Ok(())
-    }
-
-    fn time(&mut self, input: usize, time: InputTime, shared: &Shared) -> Result<(), TaskFault> {
-        let Some(watermark_us) = self.time.update(input, time) else { return Ok(()) };
-        let fired = self.aggregate.advance(watermark_us).map_err(|fault| self.internal(&fault))?;
-        let mut counts = StepCounts::default();
-        if watermark_us != END_OF_TIME {
-            self.reached_us = watermark_us;
-        }
-        for batch in fired {
+        for (output, batch) in batches {
             counts.rows_out += batch.rows() as u64;
-            // A result's time is the last microsecond of its window.
-            let window_end_us = batch.event_times_us.last().map_or(NO_WATERMARK, |last| last + 1);
-            self.reached_us = self.reached_us.max(window_end_us);
-            self.chain.run(batch, &mut self.out, shared)?;
-        }
-        if counts.rows_out > 0 {
-            shared.progressed(counts.rows_out, 0);
+            self.chain.run_from(&self.targets[output], batch, &mut self.out, shared)?;
         }
         self.count(counts);
-        self.out.send_time(InputTime { watermark_us, idle: false });
-        Ok(())
+        Ok(counts.rows_out)
     }
 
     fn count(&mut self, counts: StepCounts) {
@@ -174,10 +213,10 @@ impl KeyedTask {
         counts.push((Arc::clone(&self.step), std::mem::take(&mut self.counts)));
         let step = self.step_number;
         let mut deltas = Deltas { step, builders: BTreeMap::new() };
-        self.aggregate.seal(&mut deltas);
+        self.operator.seal(&mut deltas);
         let snapshot = barrier.snapshot.filter(|key_group| self.key_groups.contains(key_group)).map(|key_group| {
             let mut builder = DeltaBuilder::new(step, key_group);
-            self.aggregate.for_each(key_group, |key, value| builder.put(key, value));
+            self.operator.for_each(key_group, &mut |key, value| builder.put(key, value));
             builder.finish()
         });
         let part = TaskPart {
@@ -202,6 +241,7 @@ impl KeyedTask {
 
 impl Task for KeyedTask {
     fn run(&mut self, shared: &Shared) -> Result<Activity, TaskFault> {
+        self.tick(shared)?;
         for turn in 0..MESSAGES_PER_RUN {
             if !self.out.has_room() {
                 return Ok(if turn == 0 { Activity::Idle } else { Activity::Busy });
@@ -210,7 +250,7 @@ impl Task for KeyedTask {
                 return Ok(if turn == 0 { Activity::Idle } else { Activity::Busy });
             };
             match message {
-                Message::Rows(rows) => self.rows(rows, shared)?,
+                Message::Rows(rows) => self.rows(input, rows, shared)?,
                 Message::Time(time) => self.time(input, time, shared)?,
                 Message::Barrier(barrier) => {
                     if self.align(input, barrier, shared)? {

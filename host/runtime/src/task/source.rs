@@ -11,6 +11,7 @@ use weir_stream::{Batch, Changes, Origin, PartitionReader, Poll, SourceError, So
 use super::chain::Chain;
 use super::event_time::EventTimeAssigner;
 use super::output::TaskOutput;
+use super::wall_us;
 use crate::barrier::{Barrier, PartitionPosition, StepCounts, TaskPart};
 use crate::shared::{Shared, TaskEvent, TaskFault};
 use crate::status::{PartitionMeter, StepMeter};
@@ -259,8 +260,4 @@ impl SourceTask {
         shared.tell(TaskEvent::Passed { barrier: barrier.id, part: Box::new(part) });
         Ok(())
     }
-}
-
-fn wall_us() -> i64 {
-    jiff::Timestamp::now().as_microsecond()
 }

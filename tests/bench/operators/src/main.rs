@@ -16,7 +16,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use hashbrown::HashMap;
 use rustix::time::{ClockId, clock_gettime};
 use weir_operators::{
-    AggregateKind, AggregateSpec, KeyEncoder, KeyedBatch, Operator, Outputs, Predicate, TumblingWindow, Where,
+    AggregateKind, AggregateSpec, KeyEncoder, KeyedBatch, KeyedOperator, Operator, Outputs, Predicate, TumblingWindow, Where,
     WindowAggregate, WindowSpec,
 };
 use weir_state::table::DeltaWriter;
@@ -115,7 +115,7 @@ impl Steps {
 
     fn whole(&mut self, batch: &Batch) {
         if let Some(keyed) = self.key(batch) {
-            self.window.process(&keyed, &mut Outputs::default()).expect("the window works");
+            self.window.process(0, &keyed, &mut Outputs::default()).expect("the window works");
         }
     }
 }
@@ -199,9 +199,10 @@ fn seal_and_fire(steps: &mut Steps) {
     let (held, mut delta, start) = (steps.window.keys(), Delta::default(), cpu_ns());
     steps.window.seal(&mut delta);
     let sealed = cpu_ns();
-    let fired = steps.window.advance(WINDOW_US * 2).expect("the window fires");
+    let mut fired = Outputs::default();
+    steps.window.advance(WINDOW_US * 2, &mut fired).expect("the window fires");
     let ended = cpu_ns();
-    let rows: usize = fired.iter().map(Batch::rows).sum();
+    let rows: usize = fired.batches.iter().map(|(_, batch)| batch.rows()).sum();
     assert_eq!((delta.entries, rows), (held, held), "every key is sealed and fired once");
     println!(
         "  seal                 {:>6.1} ns a key, {:.1} B",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_operators::{Outputs, Select, Where};
+use weir_operators::Outputs;
 
 use super::{Assembly, Channels, Root};
 use crate::incarnation::StartError;
@@ -16,31 +16,40 @@ pub struct Layout<'a> {
     root: NodeRef,
     /// Node number by step.
     nodes: BTreeMap<usize, usize>,
-    /// Exchange number by keyed step.
-    exchanges: BTreeMap<usize, usize>,
+    /// Exchange number by keyed step and its port.
+    exchanges: BTreeMap<(usize, usize), usize>,
 }
 
 impl<'a> Layout<'a> {
     pub fn of(assembly: &'a Assembly<'a>, root: NodeRef) -> Self {
-        let steps = assembly.plan.steps.iter().enumerate();
         let (mut nodes, mut exchanges) = (BTreeMap::new(), BTreeMap::new());
-        for (number, step) in steps.filter(|(_, step)| assembly.root_of(step.from) == root) {
-            let numbers = if step.is_keyed() { &mut exchanges } else { &mut nodes };
-            let next = numbers.len();
-            numbers.insert(number, next);
+        for (number, step) in assembly.plan.steps.iter().enumerate() {
+            for input in step.inputs.iter().filter(|input| assembly.roots_of(input.from.node).contains(&root)) {
+                if step.is_keyed() {
+                    let next = exchanges.len();
+                    exchanges.entry((number, input.port)).or_insert(next);
+                } else {
+                    let next = nodes.len();
+                    nodes.entry(number).or_insert(next);
+                }
+            }
         }
         Self { assembly, root, nodes, exchanges }
     }
 
     /// Everything that reads a port.
     pub fn targets(&self, port: Port) -> Vec<Target> {
-        let reads = |step: &usize| self.assembly.plan.steps[*step].from == port;
-        let nodes = self.nodes.iter().filter(|(step, _)| reads(step)).map(|(_, node)| Target::Node(*node));
-        let exchanges =
-            self.exchanges.iter().filter(|(step, _)| reads(step)).map(|(_, number)| Target::Exchange(*number));
+        let mut targets = Vec::new();
+        for (number, step) in self.assembly.plan.steps.iter().enumerate() {
+            for input in step.inputs.iter().filter(|input| input.from == port) {
+                let node = self.nodes.get(&number).map(|node| Target::Node(*node));
+                let exchange = self.exchanges.get(&(number, input.port)).map(|number| Target::Exchange(*number));
+                targets.extend(node.or(exchange));
+            }
+        }
         let sinks = self.assembly.plan.sinks.iter().enumerate();
-        let sinks = sinks.filter(|(_, sink)| sink.from == Some(port)).map(|(number, _)| Target::Sink(number));
-        nodes.chain(exchanges).chain(sinks).collect()
+        targets.extend(sinks.filter(|(_, sink)| sink.from == Some(port)).map(|(number, _)| Target::Sink(number)));
+        targets
     }
 
     fn nodes(&self) -> Result<Vec<Node>, StartError> {
@@ -50,17 +59,13 @@ impl<'a> Layout<'a> {
     fn node(&self, number: usize) -> Result<Node, StartError> {
         let planned = &self.assembly.plan.steps[number];
         let step = match &planned.kind {
-            PlannedKind::Where(predicate) => Step::Operator(Box::new(Where::new(predicate.clone()))),
-            PlannedKind::Select(columns) => {
-                let select = Select::only(columns, &planned.input);
-                Step::Operator(Box::new(select.map_err(|(_, error)| StartError::Internal(error.message))?))
-            }
+            PlannedKind::Stateless(planned) => Step::Operator(planned.operator().map_err(StartError::Internal)?),
             PlannedKind::Plugin(plugin) => {
                 let running = &self.assembly.plugins[&planned.id];
                 let site = plugin.gate.site.clone();
                 Step::Plugin(Box::new(PluginStep::new(site, Arc::clone(&running.factory), running.watching)?))
             }
-            PlannedKind::Window(_) => unreachable!("keyed steps are roots, not nodes"),
+            PlannedKind::Keyed(_) => unreachable!("keyed steps are roots, not nodes"),
         };
         let port = |output| Port { node: NodeRef::Step(number), output };
         Ok(Node {
@@ -72,25 +77,28 @@ impl<'a> Layout<'a> {
     }
 
     fn exchanges(&self, instance: usize, channels: &Channels) -> Result<Vec<Exchange>, StartError> {
-        let exchange = |step: &usize| {
-            let (planned, window) = self.assembly.window(*step);
+        let exchange = |(step, port): &(usize, usize)| {
+            let (planned, keyed) = self.assembly.keyed(*step);
             let key_groups = self.assembly.key_groups;
+            let from = channels.of(*step).iter().map(|inputs| inputs.from(*port, self.root, instance));
             Ok(Exchange {
                 stage: Arc::clone(&planned.id),
-                keys: window.key_encoder(&planned.input, key_groups).map_err(StartError::Internal)?,
+                keys: keyed.key_encoder(*port, key_groups).map_err(StartError::Internal)?,
                 key_groups,
-                channels: channels[step].iter().map(|inputs| Arc::clone(&inputs[instance])).collect(),
+                channels: from.collect(),
                 outputs: Outputs::default(),
             })
         };
-        self.exchanges.keys().map(exchange).collect()
+        let mut exchanges: Vec<_> = self.exchanges.iter().collect();
+        exchanges.sort_by_key(|(_, number)| **number);
+        exchanges.into_iter().map(|(place, _)| exchange(place)).collect()
     }
 
     /// The sinks that this root's steps write to.
     fn sinks(&self) -> Result<BTreeMap<usize, SinkBuffer>, StartError> {
         let mut sinks = BTreeMap::new();
         for (number, sink) in self.assembly.plan.sinks.iter().enumerate() {
-            if sink.from.is_some_and(|from| self.assembly.root_of(from) == self.root) {
+            if sink.from.is_some_and(|from| self.assembly.roots_of(from.node).contains(&self.root)) {
                 sinks.insert(number, buffer(sink)?);
             }
         }
@@ -127,11 +135,12 @@ impl Assembly<'_> {
 
     /// How many tasks run each plugin step: one instance each.
     pub(super) fn instances(&self, roots: &[Root]) -> BTreeMap<String, usize> {
-        let plugins = self.plan.steps.iter().filter(|step| matches!(step.kind, PlannedKind::Plugin(_)));
-        let count = |from: Port| {
-            let root = self.root_of(from);
-            roots.iter().filter(|task| task.node == root).count()
+        let steps = self.plan.steps.iter().enumerate();
+        let plugins = steps.filter(|(_, step)| matches!(step.kind, PlannedKind::Plugin(_)));
+        let count = |number: usize| {
+            let of_step = self.roots_of(NodeRef::Step(number));
+            roots.iter().filter(|task| of_step.contains(&task.node)).count()
         };
-        plugins.map(|step| (step.id.to_string(), count(step.from))).collect()
+        plugins.map(|(number, step)| (step.id.to_string(), count(number))).collect()
     }
 }

@@ -1,0 +1,99 @@
+//! The seam between a keyed task and the step that it runs: rows by key, time, and state that the task makes durable.
+//!
+//! Invariant: what a step does depends on rows, watermarks and its state alone, never on how rows were cut into
+//! batches nor on the number of tasks. It knows no epochs: the task seals it between two of them.
+
+use std::any::Any;
+use std::ops::Range;
+
+use weir_state::table::{DeltaWriter, TableError};
+
+use crate::key::KeyedBatch;
+use crate::operator::{Outputs, StepFault};
+
+/// A step with state by key, for a range of key groups. Called from one thread at a time.
+pub trait KeyedOperator: Any + Send {
+    /// Takes in rows of input `port`: 0, but for steps with several inputs. What can be told at once goes to `out`, late
+    /// rows and rejects too.
+    ///
+    /// # Errors
+    /// [`StepFault::Internal`] for rows of key groups that other tasks own, or of another schema.
+    fn process(&mut self, port: usize, rows: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault>;
+
+    /// Event time has come to `watermark_us`: results that wait for it go to `out`, oldest first. A watermark never goes
+    /// back; an older one changes nothing.
+    ///
+    /// # Errors
+    /// [`StepFault::Internal`] when the state cannot be read.
+    fn advance(&mut self, watermark_us: i64, out: &mut Outputs) -> Result<(), StepFault>;
+
+    /// The wall clock has come to `now_us`; called every few milliseconds, only for steps that
+    /// [want it](KeyedOperator::wants_clock).
+    ///
+    /// # Errors
+    /// As [`KeyedOperator::advance`].
+    fn tick(&mut self, _now_us: i64, _out: &mut Outputs) -> Result<(), StepFault> {
+        Ok(())
+    }
+
+    /// Whether processing time means anything to this step.
+    fn wants_clock(&self) -> bool {
+        false
+    }
+
+    /// The watermark of the rows that this step gives out, once its own is `watermark_us`: further back for steps whose
+    /// results may be older than that.
+    fn output_watermark(&self, watermark_us: i64) -> i64 {
+        watermark_us
+    }
+
+    /// The watermark that the last epoch recorded for this task: results up to it were given out.
+    fn restore_watermark(&mut self, watermark_us: i64);
+
+    /// Writes what changed since the last seal.
+    fn seal(&mut self, delta: &mut dyn DeltaWriter);
+
+    /// Every entry of one key group, for its snapshot; to be called right after a seal.
+    fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8]));
+
+    /// Puts a stored entry back.
+    ///
+    /// # Errors
+    /// When the entry is not of this step's state.
+    fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError>;
+
+    /// Replays a stored deletion.
+    ///
+    /// # Errors
+    /// When the entry is not of this step's state.
+    fn restore_delete(&mut self, key_group: u16, key: &[u8]) -> Result<(), TableError>;
+
+    /// An empty twin for some of the key groups, to be loaded on another thread and then given to
+    /// [`KeyedOperator::absorb`].
+    fn part(&self, key_groups: Range<u16>) -> Box<dyn KeyedOperator>;
+
+    /// Moves in the state of a loaded part; see [`same`].
+    ///
+    /// # Errors
+    /// When the part holds key groups that are not of this task.
+    fn absorb(&mut self, part: Box<dyn KeyedOperator>) -> Result<(), TableError>;
+
+    /// Names everything that the stored state depends on. State written under one text must not be restored under
+    /// another.
+    fn state_layout(&self) -> &str;
+
+    /// Keys held; a key counts once per window or other bucket of time.
+    fn keys(&self) -> usize;
+
+    /// Bytes of state held.
+    fn byte_size(&self) -> usize;
+}
+
+/// A part as what it is.
+///
+/// # Panics
+/// When it is not a part of such a step: parts are given back to the step that they were made from.
+pub fn same<T: KeyedOperator>(part: Box<dyn KeyedOperator>) -> T {
+    let part: Box<dyn Any> = part;
+    *part.downcast::<T>().unwrap_or_else(|_| panic!("a part goes back to the step that it was made from"))
+}
