@@ -1,3 +1,5 @@
+//! A map of keys that come and go, against a plain map through seals and restores.
+
 use std::collections::BTreeMap;
 
 use super::*;
