@@ -7,6 +7,7 @@
 
 mod binding;
 mod limits;
+mod sink;
 mod source;
 mod step;
 
@@ -16,8 +17,9 @@ pub use binding::{
     TextOrSecret,
 };
 pub use limits::{EpochSettings, Limits, PluginLimits, StateSettings};
+pub use sink::{Sink, SinkMode};
 pub use source::{Column, ColumnOrigin, EventTime, EventTimeOrigin, RecordPart, Source};
-pub use step::{Emit, PluginStep, Sink, SinkMode, Step, StepKind, WindowShape, WindowStep};
+pub use step::{Emit, PluginStep, Step, StepKind, WindowShape, WindowStep};
 
 use std::path::PathBuf;
 use std::sync::Arc;

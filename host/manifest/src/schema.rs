@@ -3,7 +3,7 @@
 //! Editors read it, and so does the structural check: what it says is the manifest's structure, stated once.
 
 use schemars::generate::SchemaSettings;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::model::Manifest;
 
@@ -30,6 +30,17 @@ macro_rules! written_as {
     };
 }
 pub(crate) use written_as;
+
+/// `oneOf` for maps of which exactly one group of keys is there; groups may share keys.
+pub(crate) fn one_of(groups: &[&[&str]]) -> Value {
+    let option = |group: &&[&str]| {
+        let others = groups.iter().copied().flatten().filter(|key| !group.contains(key));
+        let others: std::collections::BTreeSet<&str> = others.copied().collect();
+        let absent: Vec<Value> = others.into_iter().map(|key| json!({ "required": [key] })).collect();
+        json!({ "required": group, "not": { "anyOf": absent } })
+    };
+    groups.iter().map(option).collect()
+}
 
 /// The schema for editors.
 pub fn schema_json() -> Value {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Names;
 use crate::fault::{Fault, Faults, nearest};
-use crate::model::{LATE_OUTPUT, Manifest, SinkMode, StepKind, from_reference};
+use crate::model::{Manifest, SinkMode, StepKind, from_reference};
 use crate::read::format::is_reserved;
 use crate::span::{Span, Spanned};
 
@@ -81,15 +81,21 @@ fn reference(from: &Spanned<String>, manifest: &Manifest, names: &Names, faults:
     faults.push(Fault::new(id_span, "unknown-from", message));
 }
 
-/// A plugin's outputs are known to the planner only.
 fn unknown_output(id: &str, output: &str, kind: &StepKind, place: Span) -> Option<Fault> {
-    let message = match kind {
-        StepKind::Plugin(_) => return None,
-        StepKind::Window(_) if output == LATE_OUTPUT => return None,
-        StepKind::Window(_) => format!("step `{id}` has no output `{output}`; a window has `{LATE_OUTPUT}`"),
-        StepKind::Where(_) | StepKind::Select(_) => format!("step `{id}` has no output `{output}`; write `{id}`"),
+    let named = kind.named_outputs()?;
+    if named.contains(&output) {
+        return None;
+    }
+    let has = match named.as_slice() {
+        [] => format!("write `{id}`"),
+        named => {
+            let near = nearest(output, named.iter().copied());
+            let meant = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+            let named: Vec<String> = named.iter().map(|name| format!("`{name}`")).collect();
+            format!("{meant}it has {}", named.join(", "))
+        }
     };
-    Some(Fault::new(place, "unknown-output", message))
+    Some(Fault::new(place, "unknown-output", format!("step `{id}` has no output `{output}`; {has}")))
 }
 
 fn key_columns(id: &str, key: &[Spanned<String>], faults: &mut Faults) {

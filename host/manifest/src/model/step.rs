@@ -1,18 +1,28 @@
-//! Steps and sinks: the nodes of the graph.
+//! Steps: the nodes between sources and sinks.
 //!
-//! A step does one thing; its kind is the key that is there.
+//! A step does one thing; its kind is the key that is there. A new kind is a file here, a line in [`KINDS`], a key of
+//! [`StepKeys`] and a variant of [`StepKind`].
+
+mod plugin;
+mod window;
+
+pub use plugin::PluginStep;
+pub use window::{Emit, WindowShape, WindowStep};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::MAX_ENTRIES;
-use super::limits::PluginLimits;
 use super::source::column_names;
+use super::{LATE_OUTPUT, MAX_ENTRIES};
 use crate::entries::Entries;
-use crate::scalar::Duration;
+use crate::schema::one_of;
 use crate::span::Spanned;
+use window::WindowKeys;
 
-crate::schema::written_as!(Step => StepKeys, Sink => SinkKeys);
+crate::schema::written_as!(Step => StepKeys);
+
+/// The keys of each kind of step. A key may be in several; which kind a step is shows from all of its keys.
+const KINDS: &[&[&str]] = &[&["plugin"], &["where"], &["select"], &["key", "window", "aggregate"]];
 
 /// One node between sources and sinks.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -47,17 +57,20 @@ pub enum StepKind {
     Window(Box<WindowStep>),
 }
 
+impl StepKind {
+    /// The outputs beside the main one, addressed as `step.output`; `None` where only the planner knows them.
+    pub fn named_outputs(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::Plugin(_) => None,
+            Self::Where(_) | Self::Select(_) => Some(vec![]),
+            Self::Window(_) => Some(vec![LATE_OUTPUT]),
+        }
+    }
+}
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(
-    title = "a step",
-    extend("oneOf" = [
-        { "required": ["plugin"] },
-        { "required": ["where"] },
-        { "required": ["select"] },
-        { "required": ["key", "window", "aggregate"] },
-    ])
-)]
+#[schemars(title = "a step", extend("oneOf" = one_of(KINDS)))]
 struct StepKeys {
     /// A source or step, or a step's named output: `clean`, `clean.refunds`; or a list of them, read together.
     from: FromForm,
@@ -110,116 +123,16 @@ impl TryFrom<StepKeys> for Step {
 
     fn try_from(keys: StepKeys) -> Result<Self, String> {
         let expressions = |entries: Entries<Expression>| entries.map(|expression| expression.0);
+        let list = |key: Vec<Expression>| key.into_iter().map(|expression| expression.0).collect();
         let kind = match keys {
             StepKeys { plugin: Some(plugin), .. } => StepKind::Plugin(Box::new(plugin)),
             StepKeys { filter: Some(filter), .. } => StepKind::Where(filter),
             StepKeys { select: Some(select), .. } => StepKind::Select(expressions(select)),
             StepKeys { key: Some(key), window: Some(window), aggregate: Some(aggregate), .. } => {
-                StepKind::Window(Box::new(WindowStep {
-                    key: key.into_iter().map(|expression| expression.0).collect(),
-                    shape: WindowShape::Tumbling { size: window.tumbling },
-                    emit: window.emit,
-                    aggregate: expressions(aggregate),
-                }))
+                StepKind::Window(Box::new(window.step(list(key), expressions(aggregate))))
             }
             _ => return Err("a step without a kind".to_owned()),
         };
         Ok(Self { from: keys.from.list(), kind })
-    }
-}
-
-/// A user's component in the pipeline.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(title = "a plugin")]
-pub struct PluginStep {
-    /// A component file or a plugin's folder, relative to the manifest.
-    #[serde(rename = "use")]
-    #[schemars(extend("x-format" = "path"))]
-    pub reference: Spanned<String>,
-    /// Handed to the plugin as JSON; the plugin's own schema checks it.
-    #[serde(default)]
-    pub config: Option<Spanned<serde_json::Value>>,
-    /// Bounds of this plugin; what is absent comes from `limits.plugin`.
-    #[serde(default)]
-    pub limits: PluginLimits,
-    /// Adds a column of this name with the digest of the plugin that made the row.
-    #[schemars(extend("x-format" = "column-name"))]
-    pub digest_column: Option<Spanned<String>>,
-}
-
-/// A keyed window with its aggregates.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WindowStep {
-    /// Columns or expressions; empty: all rows together.
-    pub key: Vec<Spanned<String>>,
-    pub shape: WindowShape,
-    pub emit: Emit,
-    /// Output column to aggregate call, in order.
-    pub aggregate: Entries<Spanned<String>>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum WindowShape {
-    /// Windows side by side, aligned with the epoch.
-    Tumbling { size: Spanned<Duration> },
-}
-
-/// When a window shows its result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Emit {
-    /// Once, when the watermark passes its end.
-    #[default]
-    OnClose,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(title = "a window", extend("x-later" = ["lateness", "hopping", "session"]))]
-struct WindowKeys {
-    /// The size of windows side by side.
-    tumbling: Spanned<Duration>,
-    /// When a window shows its result.
-    #[serde(default)]
-    emit: Emit,
-}
-
-/// Where rows leave the pipeline.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(from = "SinkKeys")]
-pub struct Sink {
-    /// A source or step, or a step's named output.
-    pub from: Spanned<String>,
-    pub mode: SinkMode,
-}
-
-/// What a sink does with rows.
-#[derive(Debug, Clone, PartialEq)]
-pub enum SinkMode {
-    /// Adds every row.
-    Append,
-    /// Keeps the newest row per key: the named columns.
-    Upsert(Vec<Spanned<String>>),
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(title = "a sink", extend("oneOf" = [{ "required": ["append"] }, { "required": ["upsert"] }]))]
-struct SinkKeys {
-    /// A source or step, or a step's named output.
-    from: Spanned<String>,
-    /// `true`: adds every row.
-    #[allow(dead_code, reason = "the structural check has seen that it is `true`; its presence is what counts")]
-    #[schemars(extend("const" = true))]
-    append: Option<bool>,
-    /// Keeps the newest row per key: the columns that are the key.
-    #[schemars(extend("minItems" = 1))]
-    upsert: Option<Vec<Spanned<String>>>,
-}
-
-impl From<SinkKeys> for Sink {
-    fn from(keys: SinkKeys) -> Self {
-        Self { from: keys.from, mode: keys.upsert.map_or(SinkMode::Append, SinkMode::Upsert) }
     }
 }

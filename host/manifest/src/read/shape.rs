@@ -1,7 +1,7 @@
 //! The manifest's structure as the structural check walks it: compiled from the JSON Schema, once.
 //!
-//! Understands what schemars writes for this crate's structs, and three agreements: `oneOf` with nothing but
-//! `required` lists groups of keys of which exactly one is there, `x-format` names a judge of text (not `format`,
+//! Understands what schemars writes for this crate's structs, and three agreements: `oneOf` with
+//! `required` lists groups of keys of which exactly one is there (they may share keys, and what `not` says follows), `x-format` names a judge of text (not `format`,
 //! whose words mean other things to other readers), and `x-later` names keys that a later version of Weir takes.
 
 use std::sync::LazyLock;

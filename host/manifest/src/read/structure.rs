@@ -134,24 +134,8 @@ impl Structure<'_> {
         let place = |name: &str| pairs.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(key, _)| key.span);
         let missing = shape.required.iter().filter(|name| !present.contains(*name) && !faulty.contains(*name));
         let mut found: Vec<Fault> = missing.map(|name| missing_key(shape, name, owner)).collect();
-        let first = |group: &Vec<String>| group.iter().find(|name| present.contains(*name)).cloned();
-        let touched: Vec<(&Vec<String>, String)> =
-            shape.groups.iter().filter_map(|group| Some((group, first(group)?))).collect();
-        let guessed = shape.groups.iter().flatten().any(|name| faulty.contains(name));
-        let owner_or = |name: &str| place(name).or(owner).unwrap_or_default();
-        found.extend(match touched.as_slice() {
-            [] if shape.groups.is_empty() || guessed => vec![],
-            [] => vec![no_choice(shape, owner)],
-            [(group, has)] => {
-                let missing = group.iter().filter(|name| !present.contains(*name) && !faulty.contains(*name));
-                let fault =
-                    |name| Fault::new(owner_or(has), "missing-key", format!("`{has}` needs `{name}` beside it"));
-                missing.map(fault).collect()
-            }
-            [(_, one), others @ ..] => {
-                others.iter().map(|(_, other)| too_many(shape, one, other, owner_or(other))).collect()
-            }
-        });
+        let keys = Keys { present: &present, faulty: &faulty, place: &place };
+        found.extend(keys.choice(shape, owner));
         let needed = |name: &String| shape.required.contains(name) || shape.groups.iter().flatten().any(|n| n == name);
         let sound = found.is_empty() && !faulty.iter().any(needed);
         self.faults.extend(found);
@@ -242,6 +226,43 @@ impl Structure<'_> {
         };
         self.faults.push(Fault::new(node.span, code, message));
         false
+    }
+}
+
+/// The keys that a map has, where exactly one of its shape's groups is to be there.
+struct Keys<'a> {
+    present: &'a BTreeSet<String>,
+    faulty: &'a BTreeSet<String>,
+    place: &'a dyn Fn(&str) -> Option<Span>,
+}
+
+impl Keys<'_> {
+    fn choice(&self, shape: &Shape, owner: Option<Span>) -> Vec<Fault> {
+        let owner_or = |name: &str| (self.place)(name).or(owner).unwrap_or_default();
+        let chosen: Vec<&String> = shape.groups.iter().flatten().filter(|name| self.present.contains(*name)).collect();
+        let Some(one) = chosen.first() else {
+            let guessed = shape.groups.iter().flatten().any(|name| self.faulty.contains(name));
+            return if shape.groups.is_empty() || guessed { vec![] } else { vec![no_choice(shape, owner)] };
+        };
+        let fitting = shape.groups.iter().filter(|group| chosen.iter().all(|name| group.contains(name)));
+        let missing = |group: &Vec<String>| -> Vec<String> {
+            let absent = |name: &&String| !self.present.contains(*name) && !self.faulty.contains(*name);
+            group.iter().filter(absent).cloned().collect()
+        };
+        if let Some(group) = fitting.min_by_key(|group| missing(group).len()) {
+            let has = group.iter().find(|name| self.present.contains(*name)).unwrap_or(one);
+            let needs = |name: &String| format!("`{has}` needs `{name}` beside it");
+            return missing(group).iter().map(|name| Fault::new(owner_or(has), "missing-key", needs(name))).collect();
+        }
+        let mut strangers: Vec<&String> = Vec::new();
+        for name in &chosen {
+            let together = shape.groups.iter().any(|group| group.contains(one) && group.contains(name));
+            if !together && !strangers.contains(name) {
+                strangers.push(name);
+            }
+        }
+        let strangers = if strangers.is_empty() { chosen.last().into_iter().copied().collect() } else { strangers };
+        strangers.iter().map(|other| too_many(shape, one, other, owner_or(other))).collect()
     }
 }
 
