@@ -27,6 +27,7 @@
 mod accumulator;
 mod argument;
 mod fire;
+mod fold;
 mod keyed;
 mod slots;
 mod tumbling;
@@ -35,6 +36,8 @@ mod update;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
+
+use argument::Lane;
 
 use crate::expression::{Expression, ExpressionError, type_name};
 use crate::window::TumblingWindow;
@@ -127,6 +130,11 @@ impl Aggregate {
 
     fn argument_type(&self) -> DataType {
         self.argument.as_ref().map_or(DataType::Null, |argument| argument.data_type().clone())
+    }
+
+    /// The width in which its values come: `count` needs to know only which are null.
+    fn lane(&self) -> Lane {
+        if self.kind == AggregateKind::Count { Lane::Rows } else { Lane::of(&self.argument_type()) }
     }
 
     fn result_type(&self) -> Result<DataType, ExpressionError> {

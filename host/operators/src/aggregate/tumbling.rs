@@ -11,11 +11,11 @@ use weir_stream::time::NO_WATERMARK;
 use weir_stream::{Batch, ChangeKind, Changes, Reject};
 
 use super::accumulator::Accumulator;
-use super::argument::{Argument, Lane};
+use super::argument::Argument;
 use super::fire::Firing;
 use super::slots::Accumulators;
 use super::update::Touched;
-use super::{Aggregate, LateRows, STAGE, WindowSpec};
+use super::{Aggregate, LateRows, STAGE, WindowSpec, fold};
 use crate::expression::ExpressionError;
 use crate::key::{KeyBatch, KeyedBatch};
 use crate::operator::{Outputs, StepFault};
@@ -150,28 +150,11 @@ impl WindowAggregate {
         placed: &mut Vec<Placed>,
         rejects: &mut Vec<Reject>,
     ) -> Result<Vec<Argument>, StepFault> {
-        let mut arguments = Vec::with_capacity(self.aggregates.len());
-        let mut refused: Vec<Reject> = Vec::new();
-        for (aggregate, empty) in self.aggregates.iter().zip(&self.panes.empty().columns) {
-            let Some(expression) = &aggregate.argument else {
-                arguments.push(Argument::rows());
-                continue;
-            };
-            let evaluated = expression.evaluate(batch);
-            refused.extend(evaluated.rejects);
-            let lane = aggregate.lane();
-            let argument = Argument::new(&evaluated.array, lane, empty.is_bounded())?;
-            if empty.is_bounded() {
-                let too_large = placed.iter().filter(|placed| !empty.takes(&argument, placed.row));
-                refused.extend(too_large.map(|placed| overflow(placed.row, aggregate)));
-            }
-            arguments.push(argument);
-        }
+        let rows = placed.iter().map(|placed| placed.row);
+        let columns = &self.panes.empty().columns;
+        let (arguments, mut refused) = fold::arguments(&self.aggregates, columns, batch, rows)?;
         if !refused.is_empty() {
-            refused.sort_by_key(|reject| reject.row);
-            refused.dedup_by_key(|reject| reject.row);
             let row_of = |reject: &Reject| reject.row;
-            refused.retain(|reject| placed.binary_search_by_key(&reject.row, |placed| placed.row).is_ok());
             placed.retain(|placed| refused.binary_search_by_key(&placed.row, row_of).is_err());
             rejects.append(&mut refused);
         }
@@ -192,28 +175,8 @@ impl WindowAggregate {
         self.slots.clear();
         let hashes = keys.hashes();
         table.touch(rows.iter().map(|row| (hashes[*row as usize], keys.key(*row as usize))), &mut self.slots);
-        let columns = &mut table.slots_mut().columns;
-        let mut fits = true;
-        for (column, argument) in columns.iter_mut().zip(arguments) {
-            fits &= column.reserve(argument, rows.len());
-        }
-        if fits {
-            let touched = Touched { rows: &rows, slots: &self.slots };
-            columns.iter_mut().zip(arguments).for_each(|(column, argument)| column.update(argument, touched));
-            return Ok(());
-        }
-        for (row, slot) in rows.iter().zip(&self.slots) {
-            let over = columns.iter().zip(arguments).position(|(column, argument)| !column.fits(argument, *row, *slot));
-            if let Some(over) = over {
-                rejects.push(overflow(*row, &self.aggregates[over]));
-                continue;
-            }
-            let touched = Touched { rows: &[*row], slots: &[*slot] };
-            for (column, argument) in columns.iter_mut().zip(arguments) {
-                column.update(argument, touched);
-                column.note_slot(*slot);
-            }
-        }
+        let touched = Touched { rows: &rows, slots: &self.slots };
+        fold::fold(&self.aggregates, &mut table.slots_mut().columns, arguments, touched, rejects);
         Ok(())
     }
 
@@ -250,25 +213,12 @@ impl WindowAggregate {
     }
 }
 
-impl Aggregate {
-    /// The width in which its values come: `count` needs to know only which are null.
-    fn lane(&self) -> Lane {
-        if self.kind == super::AggregateKind::Count { Lane::Rows } else { Lane::of(&self.argument_type()) }
-    }
-}
-
 fn internal(error: &TableError) -> StepFault {
     StepFault::Internal(error.to_string())
 }
 
 fn beyond_time(time_us: i64) -> String {
     format!("the window of event time {time_us} us does not fit into 64-bit microseconds")
-}
-
-fn overflow(row: u32, aggregate: &Aggregate) -> Reject {
-    let text = aggregate.argument.as_ref().map_or("", |argument| argument.text());
-    let (name, kind) = (&aggregate.name, aggregate.kind.name());
-    Reject::new(row, "overflow", format!("`{name}`: this row would make {kind}({text}) too large for its type"))
 }
 
 /// Windows take inserts alone; the planner sees to it, this makes a slip loud.

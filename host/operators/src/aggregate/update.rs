@@ -65,8 +65,9 @@ impl<T> Sum<T> {
 }
 
 impl Accumulator {
-    /// Whether so many rows of this argument fit, whatever their slots.
-    pub(super) fn reserve(&mut self, argument: &Argument, rows: usize) -> bool {
+    /// Whether the rows surely fit, so that none needs to be looked at on its own.
+    pub(super) fn reserve(&mut self, argument: &Argument, touched: Touched) -> bool {
+        let rows = touched.rows.len();
         match self {
             Self::SumI64(sum) => sum.reserve(argument.largest, rows),
             Self::SumU64(sum) => sum.reserve(argument.largest, rows),

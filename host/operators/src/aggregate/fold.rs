@@ -1,0 +1,83 @@
+//! What every aggregating step does with its rows: arguments evaluated once a batch, rows folded into slots.
+//!
+//! Invariant: a row counts in all aggregates of its step or, as a reject, in none.
+
+use weir_stream::{Batch, Reject};
+
+use super::Aggregate;
+use super::accumulator::Accumulator;
+use super::argument::Argument;
+use super::update::Touched;
+use crate::operator::StepFault;
+
+/// The arguments of all aggregates, and a reject for each of `rows` (ascending) that gives none; `columns` are any
+/// accumulators of the step.
+pub(super) fn arguments(
+    aggregates: &[Aggregate],
+    columns: &[Accumulator],
+    batch: &Batch,
+    rows: impl Iterator<Item = u32> + Clone,
+) -> Result<(Vec<Argument>, Vec<Reject>), StepFault> {
+    let mut arguments = Vec::with_capacity(aggregates.len());
+    let mut refused: Vec<Reject> = Vec::new();
+    for (aggregate, column) in aggregates.iter().zip(columns) {
+        let Some(expression) = &aggregate.argument else {
+            arguments.push(Argument::rows());
+            continue;
+        };
+        let evaluated = expression.evaluate(batch);
+        refused.extend(evaluated.rejects);
+        let argument = Argument::new(&evaluated.array, aggregate.lane(), column.is_bounded())?;
+        if column.is_bounded() {
+            let too_large = rows.clone().filter(|row| !column.takes(&argument, *row));
+            refused.extend(too_large.map(|row| overflow(row, aggregate)));
+        }
+        arguments.push(argument);
+    }
+    if !refused.is_empty() {
+        refused.sort_by_key(|reject| reject.row);
+        refused.dedup_by_key(|reject| reject.row);
+        let mut rows = rows.peekable();
+        refused.retain(|reject| {
+            while rows.next_if(|row| *row < reject.row).is_some() {}
+            rows.peek() == Some(&reject.row)
+        });
+    }
+    Ok((arguments, refused))
+}
+
+/// Adds rows to their slots; those that do not fit become rejects.
+pub(super) fn fold(
+    aggregates: &[Aggregate],
+    columns: &mut [Accumulator],
+    arguments: &[Argument],
+    touched: Touched,
+    rejects: &mut Vec<Reject>,
+) {
+    let mut fits = true;
+    for (column, argument) in columns.iter_mut().zip(arguments) {
+        fits &= column.reserve(argument, touched);
+    }
+    if fits {
+        columns.iter_mut().zip(arguments).for_each(|(column, argument)| column.update(argument, touched));
+        return;
+    }
+    for (row, slot) in touched.rows.iter().zip(touched.slots) {
+        let over = columns.iter().zip(arguments).position(|(column, argument)| !column.fits(argument, *row, *slot));
+        if let Some(over) = over {
+            rejects.push(overflow(*row, &aggregates[over]));
+            continue;
+        }
+        let touched = Touched { rows: &[*row], slots: &[*slot] };
+        for (column, argument) in columns.iter_mut().zip(arguments) {
+            column.update(argument, touched);
+            column.note_slot(*slot);
+        }
+    }
+}
+
+fn overflow(row: u32, aggregate: &Aggregate) -> Reject {
+    let text = aggregate.argument.as_ref().map_or("", |argument| argument.text());
+    let (name, kind) = (&aggregate.name, aggregate.kind.name());
+    Reject::new(row, "overflow", format!("`{name}`: this row would make {kind}({text}) too large for its type"))
+}
