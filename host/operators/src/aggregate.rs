@@ -26,9 +26,12 @@
 
 mod accumulator;
 mod argument;
+mod finish;
 mod fire;
 mod fold;
 mod keyed;
+#[expect(dead_code, reason = "windows that merge their panes are the first to call it")]
+mod merge;
 mod slots;
 mod tumbling;
 mod update;

@@ -96,6 +96,26 @@ pub(super) enum Keep {
     Larger,
 }
 
+impl Keep {
+    /// Of floats: NaN is the largest, -0.0 is 0.0.
+    #[inline]
+    pub(super) fn of_floats(self, kept: f64, value: f64) -> f64 {
+        let replaces = match self {
+            Self::Smaller => kept.is_nan() || value < kept,
+            Self::Larger => value.is_nan() || value > kept,
+        };
+        if replaces { value + 0.0 } else { kept }
+    }
+
+    #[inline]
+    pub(super) fn replaces<T: Ord + ?Sized>(self, kept: &T, value: &T) -> bool {
+        match self {
+            Self::Smaller => value < kept,
+            Self::Larger => value > kept,
+        }
+    }
+}
+
 /// The state of one aggregate, by kind and width.
 #[derive(Debug, Clone)]
 pub(super) enum Accumulator {

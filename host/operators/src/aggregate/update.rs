@@ -148,33 +148,15 @@ impl Accumulator {
             (Self::ExtremeU64(fold, keep), Values::U64(values)) => extreme(touched, argument, values, fold, *keep),
             (Self::ExtremeI128(fold, keep), Values::I128(values)) => extreme(touched, argument, values, fold, *keep),
             (Self::ExtremeF64(fold, Keep::Smaller), Values::F64(values)) => {
-                touched.fold(
-                    argument,
-                    values,
-                    fold,
-                    |kept, value| {
-                        if kept.is_nan() || value < kept { value + 0.0 } else { kept }
-                    },
-                );
+                touched.fold(argument, values, fold, |kept, value| Keep::Smaller.of_floats(kept, value));
             }
             (Self::ExtremeF64(fold, Keep::Larger), Values::F64(values)) => {
-                touched.fold(
-                    argument,
-                    values,
-                    fold,
-                    |kept, value| {
-                        if value.is_nan() || value > kept { value + 0.0 } else { kept }
-                    },
-                );
+                touched.fold(argument, values, fold, |kept, value| Keep::Larger.of_floats(kept, value));
             }
             (Self::ExtremeBytes { values, keep, bytes }, Values::Bytes(array)) => {
                 touched.each(argument, |row, slot| {
                     let (kept, value) = (&mut values[slot as usize], array.value(row));
-                    let replaces = kept.as_deref().is_none_or(|kept| match keep {
-                        Keep::Smaller => value < kept,
-                        Keep::Larger => value > kept,
-                    });
-                    if replaces {
+                    if kept.as_deref().is_none_or(|kept| keep.replaces(kept, value)) {
                         *bytes = *bytes + value.len() - kept.as_ref().map_or(0, |kept| kept.len());
                         *kept = Some(value.into());
                     }
