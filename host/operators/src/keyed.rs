@@ -54,7 +54,10 @@ pub trait KeyedOperator: Any + Send {
     fn seal(&mut self, delta: &mut dyn DeltaWriter);
 
     /// Every entry of one key group, for its snapshot; to be called right after a seal.
-    fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8]));
+    ///
+    /// # Errors
+    /// When state that is not in memory cannot be read back: what was given out then is not the whole.
+    fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError>;
 
     /// Puts a stored entry back.
     ///

@@ -26,8 +26,8 @@ impl KeyedOperator for WindowAggregate {
         self.panes.seal(delta);
     }
 
-    fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) {
-        self.panes.for_each(key_group, entry);
+    fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
+        self.panes.for_each(key_group, entry)
     }
 
     fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {

@@ -188,7 +188,7 @@ impl WindowAggregate {
     pub(super) fn close(&mut self, watermark_us: i64, out: &mut Outputs) -> Result<(), StepFault> {
         self.watermark_us = self.watermark_us.max(watermark_us);
         while let Some(start) = self.panes.first_bucket().filter(|start| self.is_closed(*start)) {
-            let tables = self.panes.take_bucket(start);
+            let tables = self.panes.take_bucket(start).map_err(|error| internal(&error))?;
             self.firing.fire(start, self.window.end_of(start), &tables, out)?;
         }
         Ok(())

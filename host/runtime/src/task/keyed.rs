@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use weir_operators::{KeyedBatch, KeyedOperator, Outputs, StepFault};
-use weir_state::DeltaBuilder;
 use weir_state::table::DeltaWriter;
+use weir_state::{DeltaBuilder, StateDelta};
 use weir_stream::time::{CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
 
 use super::chain::{Chain, Target};
@@ -214,11 +214,8 @@ impl KeyedTask {
         let step = self.step_number;
         let mut deltas = Deltas { step, builders: BTreeMap::new() };
         self.operator.seal(&mut deltas);
-        let snapshot = barrier.snapshot.filter(|key_group| self.key_groups.contains(key_group)).map(|key_group| {
-            let mut builder = DeltaBuilder::new(step, key_group);
-            self.operator.for_each(key_group, &mut |key, value| builder.put(key, value));
-            builder.finish()
-        });
+        let snapshot = barrier.snapshot.filter(|key_group| self.key_groups.contains(key_group));
+        let snapshot = snapshot.map(|key_group| self.snapshot(key_group)).transpose()?;
         let part = TaskPart {
             task: self.number,
             stage_watermark: Some((Arc::clone(&self.step), self.reached_us)),
@@ -232,6 +229,13 @@ impl KeyedTask {
         self.out.send_barrier(barrier);
         shared.tell(TaskEvent::Passed { barrier: barrier.id, part: Box::new(part) });
         Ok(())
+    }
+
+    fn snapshot(&self, key_group: u16) -> Result<StateDelta, TaskFault> {
+        let mut builder = DeltaBuilder::new(self.step_number, key_group);
+        let written = self.operator.for_each(key_group, &mut |key, value| builder.put(key, value));
+        written.map_err(|error| self.internal(&StepFault::Internal(error.to_string())))?;
+        Ok(builder.finish())
     }
 
     fn internal(&self, fault: &StepFault) -> TaskFault {

@@ -60,7 +60,10 @@ impl<S: Slots + Clone> BucketedTable<S> {
     }
 
     /// Takes a bucket out, with its tables in order of key group. The next delta deletes what was durable of it.
-    pub fn take_bucket(&mut self, bucket: i64) -> Vec<KeyTable<S>> {
+    ///
+    /// # Errors
+    /// When a table that is not in memory cannot be read back.
+    pub fn take_bucket(&mut self, bucket: i64) -> Result<Vec<KeyTable<S>>, TableError> {
         let tables = self.buckets.remove(&bucket).unwrap_or_default();
         let numbered = self.key_groups.clone().zip(tables);
         let mut taken = Vec::new();
@@ -70,7 +73,7 @@ impl<S: Slots + Clone> BucketedTable<S> {
             }
             taken.push(*table);
         }
-        taken
+        Ok(taken)
     }
 
     /// Writes what changed since the last seal and starts anew.
@@ -142,8 +145,11 @@ impl<S: Slots + Clone> BucketedTable<S> {
 
     /// Every entry of one key group as a delta would put it: what a snapshot of the key group holds. Meant for the
     /// moment after a seal.
-    pub fn for_each(&self, key_group: u16, mut entry: impl FnMut(&[u8], &[u8])) {
-        let Some(group) = key_group.checked_sub(self.key_groups.start) else { return };
+    ///
+    /// # Errors
+    /// When a table that is not in memory cannot be read back.
+    pub fn for_each(&self, key_group: u16, mut entry: impl FnMut(&[u8], &[u8])) -> Result<(), TableError> {
+        let Some(group) = key_group.checked_sub(self.key_groups.start) else { return Ok(()) };
         let (mut stored, mut value) = (Vec::new(), Vec::new());
         for (bucket, tables) in &self.buckets {
             let Some(Some(table)) = tables.get(usize::from(group)) else { continue };
@@ -156,6 +162,7 @@ impl<S: Slots + Clone> BucketedTable<S> {
                 entry(&stored, &value);
             }
         }
+        Ok(())
     }
 
     /// Keys held, in all buckets.
