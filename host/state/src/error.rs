@@ -14,9 +14,12 @@ pub enum OpenError {
     /// The folder holds another pipeline's state: choose another folder.
     #[error("{} holds the state of pipeline `{found}`, not of `{wanted}`; choose another state folder", dir.display())]
     OtherPipeline { dir: PathBuf, found: String, wanted: String },
-    /// Written by a later Weir: run that version or newer.
-    #[error("{} has format version {found}, this Weir reads up to {supported}; run a newer Weir", file.display())]
-    NewerVersion { file: PathBuf, found: u32, supported: u32 },
+    /// Written by a Weir with another format.
+    #[error(
+        "{} has format version {found}, this Weir reads version {supported}; run {}",
+        file.display(), who_reads(*found, *supported)
+    )]
+    OtherVersion { file: PathBuf, found: u32, supported: u32 },
     /// Bytes are not what was written: restore the folder from a savepoint or a backup.
     #[error(
         "{} is damaged at byte {offset}: {what}; nothing was changed, restore the folder from a copy",
@@ -26,6 +29,10 @@ pub enum OpenError {
     /// The operating system refused: see the cause.
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+}
+
+fn who_reads(found: u32, supported: u32) -> &'static str {
+    if found > supported { "a newer Weir" } else { "the Weir that wrote it, or begin with an empty state folder" }
 }
 
 fn owner(pid: Option<u32>) -> String {

@@ -9,8 +9,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::error::OpenError;
 
-/// The newest version that is read, and the one that is written.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The version that is read and written.
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// Segment headers and frames begin at multiples of this: no write ever touches a page that holds an older epoch,
 /// and no damaged page holds more than one.
@@ -45,7 +45,8 @@ pub(crate) fn write_prologue(bytes: &mut Vec<u8>, magic: Magic) {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Prologue {
     Good,
-    Newer(u32),
+    /// Another version than this one's.
+    Other(u32),
     Bad,
 }
 
@@ -57,8 +58,8 @@ pub(crate) fn read_prologue(bytes: &[u8], magic: Magic) -> Prologue {
     }
     match u32::from_le_bytes([said[8], said[9], said[10], said[11]]) {
         0 => Prologue::Bad,
-        version if version > FORMAT_VERSION => Prologue::Newer(version),
-        _ => Prologue::Good,
+        FORMAT_VERSION => Prologue::Good,
+        version => Prologue::Other(version),
     }
 }
 
@@ -67,8 +68,8 @@ pub(crate) fn check_prologue(path: &Path, bytes: &[u8], magic: Magic) -> Result<
     match read_prologue(bytes, magic) {
         Prologue::Good => Ok(()),
         Prologue::Bad => Err(OpenError::corrupt(path, 0, "its first 16 bytes are not a Weir file's of this kind")),
-        Prologue::Newer(found) => {
-            Err(OpenError::NewerVersion { file: path.to_owned(), found, supported: FORMAT_VERSION })
+        Prologue::Other(found) => {
+            Err(OpenError::OtherVersion { file: path.to_owned(), found, supported: FORMAT_VERSION })
         }
     }
 }
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prologue_tells_its_kind_and_a_later_version_from_damage() {
+    fn a_prologue_tells_its_kind_and_another_version_from_damage() {
         let mut bytes = Vec::new();
         write_prologue(&mut bytes, LOG);
         assert_eq!(read_prologue(&bytes, LOG), Prologue::Good);
@@ -148,9 +149,11 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(read_prologue(&flipped, LOG), Prologue::Bad, "bit {bit}");
         }
-        bytes[8..12].copy_from_slice(&9u32.to_le_bytes());
-        let check = (xxh3_64(&bytes[..12]) as u32).to_le_bytes();
-        bytes[12..].copy_from_slice(&check);
-        assert_eq!(read_prologue(&bytes, LOG), Prologue::Newer(9));
+        for version in [1, 9u32] {
+            bytes[8..12].copy_from_slice(&version.to_le_bytes());
+            let check = (xxh3_64(&bytes[..12]) as u32).to_le_bytes();
+            bytes[12..].copy_from_slice(&check);
+            assert_eq!(read_prologue(&bytes, LOG), Prologue::Other(version));
+        }
     }
 }

@@ -11,7 +11,11 @@ use crate::format::{Fields, PAGE, hash, page_up};
 /// Length of a frame's header in bytes.
 pub(crate) const FRAME_HEADER: usize = 80;
 
-const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"WFRM");
+const FRAME_MAGIC_BYTES: &[u8; 4] = b"WFRM";
+const FRAME_MAGIC: u32 = u32::from_le_bytes(*FRAME_MAGIC_BYTES);
+
+/// What is behind the last frame is searched in portions of this size.
+const SCAN_BYTES: u64 = 1 << 20;
 
 /// Where a log record's outbox is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,11 +190,16 @@ pub(crate) fn walk(file: &dyn DiskFile, mut offset: u64, length: u64, salt: u64)
 /// The first page boundary after `offset` with a good header.
 pub(crate) fn find_later(file: &dyn DiskFile, offset: u64, length: u64, salt: u64) -> io::Result<Option<u64>> {
     let mut at = offset + PAGE;
+    let mut buffer = vec![0; SCAN_BYTES.min(length.saturating_sub(at)) as usize];
     while at < length {
-        if read_header(file, at, length, salt)?.is_some() {
-            return Ok(Some(at));
+        let portion = &mut buffer[..SCAN_BYTES.min(length - at) as usize];
+        file.read_at(portion, at)?;
+        let pages = portion.chunks(PAGE as usize);
+        let header = |page: &&[u8]| page.starts_with(FRAME_MAGIC_BYTES) && FrameHeader::decode(page, salt).is_some();
+        if let Some(page) = (0u64..).zip(pages).find_map(|(number, page)| header(&page).then_some(number)) {
+            return Ok(Some(at + page * PAGE));
         }
-        at += PAGE;
+        at += SCAN_BYTES;
     }
     Ok(None)
 }

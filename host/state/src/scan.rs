@@ -23,7 +23,7 @@ use crate::segment::Segment;
 pub(crate) struct LogSegment {
     pub segment: Segment,
     pub frames: Vec<FrameAt>,
-    /// Length of the file in bytes; what is behind the last frame was cut off.
+    /// Length of the file in bytes; behind the last frame stands what an earlier life or a crash left there.
     pub length: u64,
 }
 
@@ -41,13 +41,9 @@ pub(crate) type OutboxSegments = BTreeMap<u64, Arc<Segment>>;
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub segments: Vec<LogSegment>,
-    /// First epoch of a newest segment whose header was cut off.
-    pub headless: Option<u64>,
-    /// Whether something was cut off at the end.
-    pub torn: bool,
     /// What the last durable record says; `None` before the first.
     pub head: Option<LogHead>,
-    /// The epoch that was cut off, where it can be told.
+    /// The epoch that was cut off, where a header is left of it.
     pub dropped_epoch: Option<u64>,
 }
 
@@ -65,33 +61,25 @@ pub(crate) fn read_log(
 ) -> Result<Log, OpenError> {
     let mut log = Log::default();
     let mut next_epoch = first_epochs.first().copied().unwrap_or(1);
-    for (index, &first_epoch) in first_epochs.iter().enumerate() {
-        let newest = index + 1 == first_epochs.len();
-        let path = dir.join(names::log(first_epoch));
+    for &first_epoch in first_epochs {
         if first_epoch != next_epoch {
-            let what = format!("the segment begins with epoch {first_epoch}, but epoch {next_epoch} is missing");
-            return Err(OpenError::corrupt(&path, 0, what));
+            let before = log.segments.last().expect("the first segment begins where it says");
+            let what = format!("epoch {next_epoch} belongs here, but the next segment begins with {first_epoch}");
+            return Err(OpenError::corrupt(&before.segment.path, before.end(), what));
         }
-        let Some(segment) = Segment::open(disk, &path, format::LOG, store_id, first_epoch)? else {
-            if !newest {
-                return Err(OpenError::corrupt(&path, 0, "the segment has no header, but later segments exist"));
-            }
-            log.headless = Some(first_epoch);
-            log.torn = true;
-            continue;
-        };
-        let (segment, torn) = read_segment(segment, newest)?;
+        let path = dir.join(names::log(first_epoch));
+        let segment = Segment::open(disk, &path, format::LOG, store_id, first_epoch)?;
+        let segment = read_segment(segment)?;
         next_epoch += segment.frames.len() as u64;
         log.segments.push(segment);
-        log.torn |= torn;
     }
-    log.dropped_epoch = log.torn.then_some(next_epoch);
     log.settle(outbox)?;
     Ok(log)
 }
 
-/// The frames of a segment, and whether the newest segment has a cut-off end.
-fn read_segment(segment: Segment, newest: bool) -> Result<(LogSegment, bool), OpenError> {
+/// The frames of a segment. Where they end is known from the next segment's name, and checked there; in the newest
+/// nothing may follow that is a frame.
+fn read_segment(segment: Segment) -> Result<LogSegment, OpenError> {
     let length = segment.file.len().map_err(io_error(&segment))?;
     let frames = frame::walk(&*segment.file, PAGE, length, segment.salt).map_err(io_error(&segment))?;
     for (frame, epoch) in frames.iter().zip(segment.first_epoch..) {
@@ -102,19 +90,12 @@ fn read_segment(segment: Segment, newest: bool) -> Result<(LogSegment, bool), Op
     }
     let found = LogSegment { segment, frames, length };
     let end = found.end();
-    if end == length {
-        return Ok((found, false));
-    }
-    let corrupt = |what: String| Err(OpenError::corrupt(&found.segment.path, end.min(length), what));
-    if !newest {
-        return corrupt("the segment does not end with a whole epoch, but later segments exist".to_owned());
-    }
     let later = frame::find_later(&*found.segment.file, end, length, found.segment.salt);
     if let Some(later) = later.map_err(io_error(&found.segment))? {
-        return corrupt(format!("there is no epoch here, but one at byte {later}"));
+        let what = format!("there is no epoch here, but one at byte {later}");
+        return Err(OpenError::corrupt(&found.segment.path, end.min(length), what));
     }
-    // Behind the end of the last frame there is a cut-off one; before it, the last frame itself is cut off.
-    Ok((found, end < length))
+    Ok(found)
 }
 
 /// A record's head, or what is wrong with the record.
@@ -131,12 +112,11 @@ impl Log {
             }
             Err(damage) => damage,
         };
-        // Something after it means that it was durable once.
-        if self.torn || index + 1 < self.segments.len() {
+        // A segment after it means that it was durable once.
+        if index + 1 < self.segments.len() {
             return Err(damage);
         }
         self.segments[index].frames.pop();
-        self.torn = true;
         self.dropped_epoch = Some(last.header.epoch);
         if let Some((index, before)) = self.last_frame() {
             self.head = Some(check_record(&self.segments[index].segment, &before, outbox)??);

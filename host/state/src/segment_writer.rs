@@ -1,7 +1,8 @@
-//! Appends frames to the newest segment of one kind, begins new ones, and removes those that nobody needs.
+//! Appends frames to the newest segment of one kind, begins new ones, and keeps a few of those that nobody needs to be
+//! written again: overwriting blocks that a file has already costs a sync much less than new ones do.
 //!
-//! Invariant: a frame is staged, then either committed or undone; undone, the files are as they were before it.
-//! It syncs only when told to, and frees only what it is told is needless.
+//! Invariant: a frame is staged, then either committed or undone; undone, nothing of it passes for a frame. It frees only
+//! what it is told is needless. Behind the last frame a segment holds what it held in an earlier life.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::error::WriteError;
 use crate::format::{Magic, PAGE};
+use crate::names;
 use crate::segment::Segment;
 
 /// What both kinds of segments are written with.
@@ -21,11 +23,16 @@ pub(crate) struct Folder {
     pub store_id: u64,
 }
 
+/// Spare segments of a kind that are kept; a steady pipeline frees one about as often as it begins one.
+const MAX_SPARES: usize = 2;
+
 /// The segment that is written to.
 struct Current {
     segment: Arc<Segment>,
     /// Where the next frame goes.
     end: u64,
+    /// Length of the file, which may be more.
+    length: u64,
 }
 
 /// A segment that nothing is added to any more.
@@ -49,12 +56,21 @@ pub(crate) struct SegmentWriter {
     max_bytes: u64,
     current: Option<Current>,
     sealed: VecDeque<Sealed>,
+    spares: Vec<PathBuf>,
     staged: Staged,
 }
 
 impl SegmentWriter {
     pub(crate) fn new(magic: Magic, name: fn(u64) -> String, max_bytes: u64) -> Self {
-        Self { magic, name, max_bytes, current: None, sealed: VecDeque::new(), staged: Staged::default() }
+        Self {
+            magic,
+            name,
+            max_bytes,
+            current: None,
+            sealed: VecDeque::new(),
+            spares: Vec::new(),
+            staged: Staged::default(),
+        }
     }
 
     /// Takes over a segment of an earlier run that is complete.
@@ -62,9 +78,18 @@ impl SegmentWriter {
         self.sealed.push_back(Sealed { path: path.to_owned(), last_epoch, bytes });
     }
 
-    /// Goes on with a segment of an earlier run.
-    pub(crate) fn resume(&mut self, segment: Segment, end: u64) {
-        self.current = Some(Current { segment: Arc::new(segment), end });
+    /// Goes on with a segment of an earlier run, whose file is `length` bytes long.
+    pub(crate) fn resume(&mut self, segment: Segment, end: u64, length: u64) {
+        self.current = Some(Current { segment: Arc::new(segment), end, length });
+    }
+
+    /// Takes over a spare segment of an earlier run; answers whether it is wanted.
+    pub(crate) fn add_spare(&mut self, path: &Path) -> bool {
+        let wanted = self.spares.len() < MAX_SPARES;
+        if wanted {
+            self.spares.push(path.to_owned());
+        }
+        wanted
     }
 
     /// Sees to it that there is a segment for `epoch`'s frame, and answers it and the frame's offset in it.
@@ -76,8 +101,11 @@ impl SegmentWriter {
     ) -> Result<(Arc<Segment>, u64), WriteError> {
         if self.current.as_ref().is_none_or(|current| current.end >= self.max_bytes) {
             let path = folder.dir.join((self.name)(epoch));
-            let segment = Segment::create(&*folder.disk, path, self.magic, folder.store_id, incarnation, epoch)?;
-            let current = Current { segment: Arc::new(segment), end: PAGE };
+            let spare = self.spares.pop();
+            let (magic, store_id) = (self.magic, folder.store_id);
+            let segment = Segment::create(&*folder.disk, path, spare.as_deref(), magic, store_id, incarnation, epoch)?;
+            let length = segment.file.len().map_err(|error| WriteError::write(&segment.path, error))?;
+            let current = Current { segment: Arc::new(segment), end: PAGE, length };
             self.staged.begun = Some(self.current.replace(current));
         }
         let current = self.current();
@@ -91,7 +119,7 @@ impl SegmentWriter {
     /// Writes the staged frame.
     pub(crate) fn write(&mut self, frame: &[u8]) -> Result<(), WriteError> {
         self.staged.bytes = frame.len() as u64;
-        let Current { segment, end } = self.current();
+        let Current { segment, end, .. } = self.current();
         segment.file.write_at(frame, *end).map_err(|error| WriteError::write(&segment.path, error))
     }
 
@@ -110,6 +138,7 @@ impl SegmentWriter {
         let Staged { bytes, begun } = std::mem::take(&mut self.staged);
         if let Some(current) = &mut self.current {
             current.end += bytes;
+            current.length = current.length.max(current.end);
         }
         if let Some(Some(before)) = begun {
             self.add_sealed(&before.segment.path, epoch - 1, before.end);
@@ -119,33 +148,44 @@ impl SegmentWriter {
     /// Takes back what was staged.
     pub(crate) fn undo(&mut self, folder: &Folder) -> Result<(), WriteError> {
         let Staged { bytes, begun } = std::mem::take(&mut self.staged);
-        let Some(Current { segment, end }) = &self.current else { return Ok(()) };
+        let Some(Current { segment, end, length }) = &mut self.current else { return Ok(()) };
         let fail = |source| WriteError::Io { path: segment.path.clone(), source };
         if let Some(before) = begun {
             folder.disk.remove(&segment.path).map_err(fail)?;
             self.current = before;
-        } else if bytes > 0 {
-            segment.file.set_len(*end).map_err(fail)?;
+            return Ok(());
+        }
+        if bytes > 0 {
+            segment.file.set_len(*length).map_err(fail)?;
+            *length = wipe(segment, *end, *length).map_err(|error| WriteError::sync(&segment.path, error))?;
         }
         Ok(())
     }
 
-    /// Removes sealed segments whose epochs are all before `first_needed`, oldest first; each removal is durable
-    /// before the next, so that what is left is always without a gap. What cannot be removed stays for next time.
+    /// Removes sealed segments whose epochs are all before `first_needed`, oldest first, or keeps them as spare ones;
+    /// each is gone durably before the next, so that what is left is always without a gap. What cannot be removed stays
+    /// for next time.
     pub(crate) fn free(&mut self, folder: &Folder, first_needed: u64) -> Result<(), WriteError> {
         while self.sealed.front().is_some_and(|sealed| sealed.last_epoch < first_needed) {
-            match folder.disk.remove(&self.sealed[0].path) {
+            let path = &self.sealed[0].path;
+            let spare = names::spare(path).filter(|_| self.spares.len() < MAX_SPARES);
+            let gone = match &spare {
+                Some(spare) => folder.disk.rename(path, spare),
+                None => folder.disk.remove(path),
+            };
+            match gone {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => return Ok(()),
             }
             folder.disk.sync_dir(&folder.dir).map_err(|error| WriteError::sync(&folder.dir, error))?;
+            self.spares.extend(spare);
             self.sealed.pop_front();
         }
         Ok(())
     }
 
-    /// Length of the newest segment, 0 without one.
+    /// Where the next frame of the newest segment goes, 0 without one.
     pub(crate) fn end(&self) -> u64 {
         self.current.as_ref().map_or(0, |current| current.end)
     }
@@ -157,4 +197,15 @@ impl SegmentWriter {
     pub(crate) fn segments(&self) -> u64 {
         self.sealed.len() as u64 + u64::from(self.current.is_some())
     }
+}
+
+/// Sees to it that nothing at `end` of a file of `length` bytes passes for a frame, durably; where the file must not even
+/// be written to, it is cut off there. Answers how long it is then.
+pub(crate) fn wipe(segment: &Segment, end: u64, length: u64) -> io::Result<u64> {
+    if length > end {
+        let page = &[0; PAGE as usize][..PAGE.min(length - end) as usize];
+        segment.file.write_at(page, end).or_else(|_| segment.file.set_len(end))?;
+    }
+    segment.file.sync_data()?;
+    segment.file.len()
 }

@@ -77,9 +77,7 @@ pub(crate) fn write_whole<'a>(
     path: &Path,
     parts: impl Iterator<Item = &'a [u8]>,
 ) -> Result<(), WriteError> {
-    let mut temporary = path.to_owned().into_os_string();
-    temporary.push(names::TEMPORARY);
-    let temporary = PathBuf::from(temporary);
+    let temporary = names::temporary(path);
     let file = disk.create(&temporary).map_err(|error| WriteError::write(&temporary, error))?;
     let give_up = |error| match disk.remove(&temporary) {
         Ok(()) => WriteError::write(&temporary, error),

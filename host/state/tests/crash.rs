@@ -26,6 +26,8 @@ struct Seen {
     failed_syncs: u64,
     snapshots: u64,
     cut_opens: u64,
+    /// Starts that found a segment waiting to be written again.
+    spares: u64,
 }
 
 struct Run {
@@ -70,6 +72,8 @@ impl Run {
             }
             Err(error) => return Err(format!("refused: {error}")),
         };
+        let is_spare = |path: std::path::PathBuf| path.to_string_lossy().contains("/spare-");
+        self.seen.spares += u64::from(self.disk.paths().into_iter().any(is_spare));
         self.check(&store, recovered)?;
         while let Ok(()) = self.act(&mut store)? {
             if self.rng.one_in(40) {
@@ -208,10 +212,11 @@ fn no_crash_loses_what_was_durable_or_leaves_half_an_epoch() {
         all.failed_syncs += seen.failed_syncs;
         all.snapshots += seen.snapshots;
         all.cut_opens += seen.cut_opens;
+        all.spares += seen.spares;
     }
     println!("seeds 0..{}: {all:?}", seeds.len());
     let cases = [all.epochs, all.dropped, all.unreported, all.clean, all.full, all.failed_syncs, all.snapshots];
-    assert!(seeds.len() < 100 || cases.iter().chain([&all.cut_opens]).all(|count| *count > 0), "{all:?}");
+    assert!(seeds.len() < 100 || cases.iter().chain([&all.cut_opens, &all.spares]).all(|count| *count > 0), "{all:?}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! The format on disk, held by a folder of checked-in bytes: what an earlier Weir wrote must always open, and this
-//! one must still write it.
+//! The format on disk, held by a folder of checked-in bytes: this Weir must still write it, and open it. An older version
+//! is refused by name.
 //!
-//! A new format version gets a folder of its own beside the old one: `WEIR_WRITE_FIXTURES=1 cargo test -p weir-state
-//! --test fixtures` writes `fixtures/v<version>`; never write an old version's folder again.
+//! A new format version gets a folder of its own: `WEIR_WRITE_FIXTURES=1 cargo test -p weir-state --test fixtures`
+//! writes `fixtures/v<version>`; of the old one its identity stays, to be refused.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const DIR: &str = "/state/fixture";
 const DIGEST: &str = "sha256:0123abcd";
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2")
 }
 
 fn identity() -> Identity {
@@ -117,4 +117,17 @@ fn the_checked_in_folder_opens_with_all_that_was_in_it() {
     assert_eq!(keys(0), (1..=5).map(|epoch| (1, format!("key {epoch}"))).collect::<Vec<_>>());
     assert_eq!(keys(1), [(300, "count".to_owned()), (300, "window 5".to_owned())]);
     assert_eq!(groups[1].0[&(300, b"count".to_vec())], 5u64.to_le_bytes());
+}
+
+#[test]
+fn a_folder_of_an_older_version_is_refused_by_name() {
+    let disk = SimDisk::new();
+    let identity_v1 = std::fs::read(fixtures().with_file_name("v1").join("identity")).unwrap();
+    disk.put(&Path::new(DIR).join("identity"), identity_v1);
+    let error = Store::open(Arc::new(disk), Path::new(DIR), &identity()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/state/fixture/identity has format version 1, this Weir reads version 2; run the Weir that wrote it, or begin \
+         with an empty state folder"
+    );
 }

@@ -77,7 +77,7 @@ fn a_folder_of_a_newer_version_is_refused_naming_both() {
     let error = Store::open(Arc::new(disk), dir(), &identity()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "/state/shop/identity has format version 7, this Weir reads up to 1; run a newer Weir"
+        "/state/shop/identity has format version 7, this Weir reads version 2; run a newer Weir"
     );
 }
 
@@ -150,6 +150,64 @@ fn an_epoch_whose_sync_failed_is_made_sure_of_before_it_is_reported() {
     disk.crash(&mut SimRng::new(0));
     drop(store);
     assert_eq!(open(&disk).1.last_epoch, 2);
+}
+
+/// Epochs until a log segment is written for the second time.
+fn until_recycled(disk: &SimDisk, store: &mut Store) {
+    while names(disk, "spare-log-").is_empty() {
+        let last = store.last_epoch();
+        store.append(&epoch(last + 1)).unwrap();
+        (0..KEY_GROUPS).for_each(|key_group| store.write_snapshot(key_group, last + 1, &[]).unwrap());
+    }
+    while !names(disk, "spare-log-").is_empty() {
+        store.append(&epoch(store.last_epoch() + 1)).unwrap();
+    }
+}
+
+#[test]
+fn segments_that_nobody_needs_are_written_again_and_their_old_epochs_never_come_back() {
+    let disk = SimDisk::new();
+    let (mut store, _) = open(&disk);
+    until_recycled(&disk, &mut store);
+    let last = store.last_epoch();
+    drop(store);
+    let newest = names(&disk, "log-").pop().unwrap();
+    let bytes = disk.contents(&dir().join(&newest)).unwrap();
+    assert_eq!(bytes.len(), 4 * 4096, "as long as it was before, with one epoch in it");
+    assert_eq!(&bytes[3 * 4096..][..4], b"WFRM", "and with an epoch of its life before");
+    assert_eq!(open(&disk).1.last_epoch, last);
+}
+
+#[test]
+fn spare_segments_are_few_and_survive_a_start() {
+    let disk = SimDisk::new();
+    let (mut store, _) = open(&disk);
+    (1..=40).for_each(|number| store.append(&owing(number, 0, number - 1)).unwrap());
+    (0..KEY_GROUPS).for_each(|key_group| store.write_snapshot(key_group, 40, &[]).unwrap());
+    store.acknowledge(0, 40);
+    store.append(&epoch(41)).unwrap();
+    store.append(&epoch(42)).unwrap();
+    assert_eq!((names(&disk, "spare-log-").len(), names(&disk, "spare-outbox-").len()), (2, 2));
+    drop(store);
+    let (mut store, _) = open(&disk);
+    (43..=44).for_each(|number| store.append(&owing(number, 0, number - 1)).unwrap());
+    assert_eq!((names(&disk, "spare-log-").len(), names(&disk, "spare-outbox-").len()), (1, 1));
+}
+
+#[test]
+fn what_a_full_disk_took_back_does_not_pass_for_an_epoch_in_a_segment_written_again() {
+    let disk = SimDisk::new();
+    let (mut store, _) = open(&disk);
+    until_recycled(&disk, &mut store);
+    let last = store.last_epoch();
+    disk.set_capacity(Some(disk.used()));
+    let large = EpochRecord { meta: vec![1; 20_000], ..epoch(last + 1) };
+    assert!(store.append(&large).unwrap_err().may_retry());
+    disk.set_capacity(None);
+    store.close().unwrap();
+    disk.crash(&mut SimRng::new(1));
+    let (_, recovered) = open(&disk);
+    assert_eq!((recovered.last_epoch, recovered.clean, recovered.dropped_epoch), (last, true, None));
 }
 
 #[test]

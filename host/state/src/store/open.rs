@@ -14,13 +14,13 @@ use crate::error::{OpenError, WriteError};
 use crate::format;
 use crate::frame::{self, FrameAt};
 use crate::identity::{Closed, Identity};
-use crate::names::{self, Name};
+use crate::names::{self, Name, SegmentKind};
 use crate::outbox::{OutboxReader, Pending, is_pending};
 use crate::plugins::PluginFolder;
 use crate::recovered::{Recovered, RecoveredState, snapshot_epoch};
-use crate::scan::{self, Log, OutboxSegments};
+use crate::scan::{self, Log, LogSegment, OutboxSegments};
 use crate::segment::Segment;
-use crate::segment_writer::Folder;
+use crate::segment_writer::{Folder, wipe};
 use crate::snapshot::Snapshot;
 
 pub(super) fn open(
@@ -56,6 +56,7 @@ struct Listing {
     logs: Vec<u64>,
     outboxes: Vec<u64>,
     snapshots: Vec<(u16, u64)>,
+    spares: Vec<(SegmentKind, String)>,
     temporary: Vec<String>,
 }
 
@@ -67,6 +68,7 @@ impl Listing {
                 Name::Log { first_epoch } => listing.logs.push(first_epoch),
                 Name::Outbox { first_epoch } => listing.outboxes.push(first_epoch),
                 Name::Snapshot { key_group, epoch } => listing.snapshots.push((key_group, epoch)),
+                Name::Spare(kind) => listing.spares.push((kind, name)),
                 Name::Temporary => listing.temporary.push(name),
                 Name::Other => {
                     listing.identity |= name == names::IDENTITY;
@@ -136,6 +138,8 @@ struct Found {
     outbox: OutboxSegments,
     pending: Pending,
     clean: bool,
+    /// The largest that a segment has.
+    incarnation: u64,
 }
 
 impl Found {
@@ -150,7 +154,8 @@ impl Found {
         check_witnesses(folder, &log, &snapshots, &outbox, &listing)?;
         let pending = read_pending(&log, &outbox)?;
         let clean = listing.closed;
-        Ok(Self { listing, log, snapshots, outbox, pending, clean })
+        let incarnation = last_incarnation(folder, &log, &outbox, &listing)?;
+        Ok(Self { listing, log, snapshots, outbox, pending, clean, incarnation })
     }
 
     /// Makes the folder hold what counts and nothing else, durably. The marker of a clean end stays: it is true
@@ -164,9 +169,6 @@ impl Found {
         sync_dir()?;
         self.settle_log()?;
         self.listing.temporary.iter().cloned().try_for_each(remove)?;
-        if let Some(first_epoch) = self.log.headless {
-            remove(names::log(first_epoch))?;
-        }
         let is_kept = |(key_group, epoch): (u16, u64)| snapshot_epoch(&self.snapshots[usize::from(key_group)]) == epoch;
         for &(key_group, epoch) in self.listing.snapshots.iter().filter(|snapshot| !is_kept(**snapshot)) {
             remove(names::snapshot(key_group, epoch))?;
@@ -177,19 +179,19 @@ impl Found {
         sync_dir()
     }
 
-    /// Cuts off what a crash left behind the last epoch, and makes sure of that one.
+    /// Makes sure of the last epoch, and that what a crash left behind it never passes for one.
     fn settle_log(&self) -> Result<(), OpenError> {
+        if self.clean {
+            return Ok(());
+        }
         if let Some(newest) = self.log.segments.last() {
             let io = |error| OpenError::io(&newest.segment.path, error);
-            if newest.end() != newest.length {
-                newest.segment.file.set_len(newest.end()).map_err(io)?;
-            }
-            newest.segment.file.sync_data().map_err(io)?;
+            wipe(&newest.segment, newest.end(), newest.length).map_err(io)?;
             if newest.frames.is_empty() {
                 rewrite(&newest.segment, 0, format::PAGE)?;
             }
         }
-        let Some((index, last)) = self.log.last_frame().filter(|_| !self.clean) else { return Ok(()) };
+        let Some((index, last)) = self.log.last_frame() else { return Ok(()) };
         rewrite(&self.log.segments[index].segment, last.offset, last.size())?;
         let outbox = self.pending.frames.get(&last.header.epoch);
         outbox.map_or(Ok(()), |outbox| rewrite(&outbox.segment, outbox.frame.offset, outbox.frame.size()))
@@ -205,7 +207,7 @@ impl Found {
     ) -> (Store, Recovered) {
         let last_epoch = self.log.last_epoch();
         let snapshot_debt = self.snapshot_debt();
-        let next_incarnation = self.next_incarnation();
+        let next_incarnation = self.incarnation + 1;
         let (mut log, mut outbox) = segment_writers(&options);
         for (first_epoch, segment) in &self.outbox {
             // The newest is not written to again: what is behind its last frame is not known.
@@ -220,11 +222,18 @@ impl Found {
         for (index, found) in self.log.segments.into_iter().enumerate() {
             next_epoch = found.frames.last().map_or(next_epoch, |frame| frame.header.epoch + 1);
             if index + 1 < count {
-                log.add_sealed(&found.segment.path, next_epoch - 1, found.length);
+                log.add_sealed(&found.segment.path, next_epoch - 1, found.end());
             } else {
-                log.resume(found.segment.clone(), found.frames.last().map_or(format::PAGE, FrameAt::end));
+                log.resume(found.segment.clone(), found.end(), found.length);
             }
             frames.push((found.segment, found.frames));
+        }
+        for (kind, name) in &self.listing.spares {
+            let writer = if *kind == SegmentKind::Log { &mut log } else { &mut outbox };
+            if !writer.add_spare(&folder.dir.join(name)) {
+                // One that cannot be removed now is looked at again at the next start.
+                let _ = folder.disk.remove(&folder.dir.join(name));
+            }
         }
         let (disk, store_id) = (Arc::clone(&folder.disk), folder.store_id);
         let recovered = Recovered {
@@ -266,12 +275,19 @@ impl Found {
         let frames = self.log.segments.iter().flat_map(|segment| &segment.frames);
         frames.filter(|frame| frame.header.epoch > newest).map(FrameAt::size).sum()
     }
+}
 
-    fn next_incarnation(&self) -> u64 {
-        let logs = self.log.segments.iter().map(|found| found.segment.incarnation);
-        let outboxes = self.outbox.values().map(|segment| segment.incarnation);
-        logs.chain(outboxes).max().unwrap_or(0) + 1
+/// The largest incarnation of all segments, spare ones too: frames that a crash left in one must not pass later.
+fn last_incarnation(folder: &Folder, log: &Log, outbox: &OutboxSegments, listing: &Listing) -> Result<u64, OpenError> {
+    let logs = log.segments.iter().map(|found| found.segment.incarnation);
+    let outboxes = outbox.values().map(|segment| segment.incarnation);
+    let mut last = logs.chain(outboxes).max().unwrap_or(0);
+    for (_, name) in &listing.spares {
+        let path = folder.dir.join(name);
+        let incarnation = Segment::incarnation_of(&*folder.disk, &path);
+        last = last.max(incarnation.map_err(|error| OpenError::io(&path, error))?);
     }
+    Ok(last)
 }
 
 /// Writes the same bytes again where they are, and syncs them.
@@ -284,13 +300,12 @@ fn rewrite(segment: &Segment, offset: u64, length: u64) -> Result<(), OpenError>
     file.sync_data().map_err(io)
 }
 
-/// Segments with a header; one without was never written to.
 fn read_outbox_segments(folder: &Folder, listing: &Listing) -> Result<OutboxSegments, OpenError> {
     let mut segments = BTreeMap::new();
     for &first_epoch in &listing.outboxes {
         let path = folder.dir.join(names::outbox(first_epoch));
         let segment = Segment::open(&*folder.disk, &path, format::OUTBOX, folder.store_id, first_epoch)?;
-        segments.extend(segment.map(|segment| (first_epoch, Arc::new(segment))));
+        segments.insert(first_epoch, Arc::new(segment));
     }
     Ok(segments)
 }
@@ -318,15 +333,14 @@ fn read_snapshots(folder: &Folder, key_groups: u16, listing: &Listing) -> Result
 /// After a clean end the log is exactly as it was left.
 fn check_closed(folder: &Folder, log: &Log) -> Result<(), OpenError> {
     let closed = Closed::read(&*folder.disk, &folder.dir, folder.store_id)?;
-    let length = log.segments.last().map_or(0, |newest| newest.length);
-    let found = Closed { last_epoch: log.last_epoch(), log_end: length };
-    if found == closed && !log.torn {
+    let found = Closed { last_epoch: log.last_epoch(), log_end: log.segments.last().map_or(0, LogSegment::end) };
+    if found == closed && log.dropped_epoch.is_none() {
         return Ok(());
     }
     let (path, offset) = log.end(&folder.dir);
     let what = format!(
-        "the run before ended cleanly with epoch {} and {} bytes of log, but whole is only epoch {} of {length} bytes",
-        closed.last_epoch, closed.log_end, found.last_epoch
+        "the run before ended cleanly with epoch {} and {} bytes of log, but whole are epoch {} and {} bytes",
+        closed.last_epoch, closed.log_end, found.last_epoch, found.log_end
     );
     Err(OpenError::corrupt(&path, offset, what))
 }
@@ -388,11 +402,12 @@ fn read_pending(log: &Log, outbox: &OutboxSegments) -> Result<Pending, OpenError
 /// An epoch that was cut off acknowledged nothing, so nothing that the epoch before still owes is gone.
 fn check_not_freed(log: &Log, frame: &FrameAt, outbox: &OutboxSegments) -> Result<(), OpenError> {
     let freed = frame.header.outbox.is_some_and(|reference| !outbox.contains_key(&reference.segment));
-    match (log.segments.last(), log.dropped_epoch) {
-        (Some(newest), Some(dropped)) if freed => {
-            let owed = frame.header.epoch;
-            let what =
-                format!("epoch {dropped} is not whole, but was durable once: the outbox of {owed} was freed by it");
+    match log.segments.last() {
+        Some(newest) if freed => {
+            let (owed, next) = (frame.header.epoch, log.last_epoch() + 1);
+            let what = format!(
+                "epoch {next} is not whole, but was durable once, or a file is missing: the outbox of {owed} is gone"
+            );
             Err(OpenError::corrupt(&newest.segment.path, newest.end(), what))
         }
         _ => Ok(()),
