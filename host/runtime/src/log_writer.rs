@@ -1,15 +1,16 @@
-//! The thread that makes epochs durable: appends records, writes snapshots, waits out a full disk.
+//! The thread that makes epochs durable: appends records and waits out a full disk. Beside it a second thread writes
+//! snapshots, so that no epoch waits for one.
 //!
-//! Only this thread touches the store while the pipeline runs. A failed sync is reported and ends the process; it is
-//! never tried again.
+//! Only the first thread touches the store while the pipeline runs. A failed sync is reported and ends the process; it
+//! is never tried again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use weir_state::{EpochRecord, OutboxEntry, Sizes, StateDelta, Store, WriteError};
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+use weir_state::{EpochRecord, OutboxEntry, Sizes, SnapshotJob, StateDelta, Store, WriteError, WrittenSnapshot};
 use weir_stream::SinkEpoch;
 
 /// Between two attempts on a full disk.
@@ -59,15 +60,40 @@ pub fn spawn(
     commands: Receiver<LogCommand>,
     events: Sender<LogEvent>,
 ) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name("epoch-log".into())
-        .spawn(move || LogWriter { store, commands, events, deferred: VecDeque::new(), buffers: Vec::new() }.run())
+    std::thread::Builder::new().name("epoch-log".into()).spawn(move || {
+        let (jobs, jobs_in) = bounded::<SnapshotJob>(1);
+        let (written, written_in) = unbounded();
+        let (deferred, buffers) = (VecDeque::new(), Vec::new());
+        std::thread::scope(|scope| {
+            let name = std::thread::Builder::new().name("snapshots".into());
+            let write = move || jobs_in.iter().try_for_each(|job| written.send(job.write()));
+            match name.spawn_scoped(scope, write) {
+                Ok(_) => {
+                    LogWriter { store, commands, events, jobs, written: written_in, deferred, buffers }.run();
+                }
+                Err(error) => {
+                    let message = format!("no thread for snapshots: {error}");
+                    let _ = events.send(LogEvent::Failed { message });
+                }
+            }
+        });
+    })
+}
+
+/// What the log's thread looks at next.
+enum Next {
+    Command(LogCommand),
+    Written(Result<WrittenSnapshot, WriteError>),
+    /// Nobody will ask for anything more.
+    End,
 }
 
 struct LogWriter {
     store: Store,
     commands: Receiver<LogCommand>,
     events: Sender<LogEvent>,
+    jobs: Sender<SnapshotJob>,
+    written: Receiver<Result<WrittenSnapshot, WriteError>>,
     /// Commands that came while an append waited for space.
     deferred: VecDeque<LogCommand>,
     /// Used again epoch after epoch: fresh pages for each would cost more than the encoding.
@@ -76,14 +102,20 @@ struct LogWriter {
 
 impl LogWriter {
     fn run(mut self) {
-        while let Some(command) = self.deferred.pop_front().or_else(|| self.commands.recv().ok()) {
-            let result = match command {
-                LogCommand::Append { record, outbox } => self.append(record, &outbox),
-                LogCommand::Snapshot { key_group, epoch, deltas } => self.snapshot(key_group, epoch, &deltas),
-                LogCommand::Acknowledge { sink, epoch } => {
+        loop {
+            let result = match self.next() {
+                Next::Command(LogCommand::Append { record, outbox }) => self.append(record, &outbox),
+                Next::Command(LogCommand::Snapshot { key_group, epoch, deltas }) => {
+                    // The channel holds the one job that there may be.
+                    let _ = self.jobs.send(self.store.begin_snapshot(key_group, epoch, deltas));
+                    Ok(true)
+                }
+                Next::Command(LogCommand::Acknowledge { sink, epoch }) => {
                     self.store.acknowledge(sink, epoch);
                     Ok(true)
                 }
+                Next::Written(written) => self.finish_snapshot(written).map(|()| true),
+                Next::End => break,
             };
             match result {
                 Ok(true) => {}
@@ -94,8 +126,22 @@ impl LogWriter {
                 }
             }
         }
+        let last = if self.store.is_snapshotting() { self.written.recv().ok() } else { None };
+        if let Some(Err(error)) = last.map(|written| self.finish_snapshot(written)) {
+            tracing::warn!("the last snapshot was not written: {error}");
+        }
         if let Err(error) = self.store.close() {
             tracing::warn!("the state was not closed cleanly, the next start replays it: {error}");
+        }
+    }
+
+    fn next(&mut self) -> Next {
+        if let Some(command) = self.deferred.pop_front() {
+            return Next::Command(command);
+        }
+        select! {
+            recv(self.written) -> written => written.map_or(Next::End, Next::Written),
+            recv(self.commands) -> command => command.map_or(Next::End, Next::Command),
         }
     }
 
@@ -127,13 +173,8 @@ impl LogWriter {
                 }
                 Err(error) if error.may_retry() => {
                     self.tell(LogEvent::Full { epoch: record.epoch, message: error.to_string() });
-                    let until = Instant::now() + FULL_BACK_OFF;
-                    while let Some(left) = until.checked_duration_since(Instant::now()) {
-                        match self.commands.recv_timeout(left) {
-                            Ok(command) => self.deferred.push_back(command),
-                            Err(RecvTimeoutError::Timeout) => {}
-                            Err(RecvTimeoutError::Disconnected) => return Ok(false),
-                        }
+                    if !self.wait_for_space()? {
+                        return Ok(false);
                     }
                 }
                 Err(error) => return Err(error),
@@ -141,14 +182,33 @@ impl LogWriter {
         }
     }
 
-    fn snapshot(&mut self, key_group: u16, epoch: u64, deltas: &[StateDelta]) -> Result<bool, WriteError> {
-        match self.store.write_snapshot(key_group, epoch, deltas) {
+    /// Waits a moment; a snapshot that is finished meanwhile may free the space. Answers whether to go on.
+    fn wait_for_space(&mut self) -> Result<bool, WriteError> {
+        let until = Instant::now() + FULL_BACK_OFF;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            select! {
+                recv(self.written) -> written => match written {
+                    Ok(written) => self.finish_snapshot(written)?,
+                    Err(_) => return Ok(false),
+                },
+                recv(self.commands) -> command => match command {
+                    Ok(command) => self.deferred.push_back(command),
+                    Err(_) => return Ok(false),
+                },
+                default(left) => {}
+            }
+        }
+        Ok(true)
+    }
+
+    fn finish_snapshot(&mut self, written: Result<WrittenSnapshot, WriteError>) -> Result<(), WriteError> {
+        match self.store.finish_snapshot(written) {
             // The log still has everything; the key group is asked for again when it is due.
             Err(error) if error.may_retry() => {
-                tracing::warn!("no snapshot of key group {key_group}: {error}");
-                Ok(true)
+                tracing::warn!("a snapshot was not written: {error}");
+                Ok(())
             }
-            result => result.map(|()| true),
+            result => result,
         }
     }
 

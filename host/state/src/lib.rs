@@ -37,4 +37,5 @@ pub use outbox::{OutboxItem, OutboxReader};
 pub use plugins::PluginFolder;
 pub use record::{DeltaBuilder, EpochRecord, Op, OutboxEntry, StateDelta};
 pub use recovered::{KeyGroupEntries, KeyGroupTarget, PendingEntry, Recovered, RecoveredState};
+pub use snapshot::{SnapshotJob, WrittenSnapshot};
 pub use store::{Options, Sizes, Store};

@@ -4,6 +4,7 @@
 //! never torn. Its sections are deltas of puts. It does not choose when to write or what to remove.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{OpenError, WriteError};
@@ -53,21 +54,74 @@ fn encode_header(store_id: u64, key_group: u16, epoch: u64, sections: &[&StateDe
     header
 }
 
-/// Writes, syncs and names a snapshot. When it returns `Full` nothing of it is left.
-pub(crate) fn write(
-    disk: &dyn Disk,
-    dir: &Path,
+/// A snapshot on its way to the disk. Another thread may write it while epochs go on; the store learns of it by
+/// [`crate::Store::finish_snapshot`].
+pub struct SnapshotJob {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
     store_id: u64,
-    (key_group, epoch): (u16, u64),
-    sections: &[StateDelta],
-) -> Result<Snapshot, WriteError> {
-    let sections: Vec<&StateDelta> = sections.iter().filter(|section| !section.is_empty()).collect();
-    let header = encode_header(store_id, key_group, epoch, &sections);
-    let path = dir.join(names::snapshot(key_group, epoch));
-    let bytes = sections.iter().map(|section| section.bytes.len() as u64).sum::<u64>() + header.len() as u64;
-    let parts = std::iter::once(&header[..]).chain(sections.iter().map(|section| &section.bytes[..]));
-    write_whole(disk, dir, &path, parts)?;
-    Ok(Snapshot { path, key_group, epoch, bytes })
+    key_group: u16,
+    epoch: u64,
+    sections: Vec<StateDelta>,
+}
+
+/// A snapshot that is durable under its name.
+#[derive(Debug)]
+pub struct WrittenSnapshot(pub(crate) Snapshot);
+
+impl std::fmt::Debug for SnapshotJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SnapshotJob").field("key_group", &self.key_group).field("epoch", &self.epoch).finish()
+    }
+}
+
+impl SnapshotJob {
+    pub(crate) fn new(
+        (disk, dir, store_id): (Arc<dyn Disk>, PathBuf, u64),
+        (key_group, epoch): (u16, u64),
+        sections: Vec<StateDelta>,
+    ) -> Self {
+        Self { disk, dir, store_id, key_group, epoch, sections }
+    }
+
+    pub fn key_group(&self) -> u16 {
+        self.key_group
+    }
+
+    /// Writes and names the snapshot.
+    ///
+    /// # Errors
+    /// As [`SnapshotJob::write_temporary`] and [`SnapshotJob::publish`].
+    pub fn write(&self) -> Result<WrittenSnapshot, WriteError> {
+        let bytes = self.write_temporary()?;
+        self.publish(bytes)
+    }
+
+    /// Writes and syncs the snapshot under a temporary name and answers its length.
+    ///
+    /// # Errors
+    /// [`WriteError::Full`]: nothing of it is left, it may be written again. Otherwise the process must end.
+    pub fn write_temporary(&self) -> Result<u64, WriteError> {
+        let sections: Vec<&StateDelta> = self.sections.iter().filter(|section| !section.is_empty()).collect();
+        let header = encode_header(self.store_id, self.key_group, self.epoch, &sections);
+        let parts = std::iter::once(&header[..]).chain(sections.iter().map(|section| &section.bytes[..]));
+        write_temporary(&*self.disk, &self.path(), parts)?;
+        Ok(sections.iter().map(|section| section.bytes.len() as u64).sum::<u64>() + header.len() as u64)
+    }
+
+    /// Gives the written snapshot its name, durably.
+    ///
+    /// # Errors
+    /// As [`SnapshotJob::write_temporary`].
+    pub fn publish(&self, bytes: u64) -> Result<WrittenSnapshot, WriteError> {
+        let path = self.path();
+        publish(&*self.disk, &self.dir, &path)?;
+        Ok(WrittenSnapshot(Snapshot { path, key_group: self.key_group, epoch: self.epoch, bytes }))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join(names::snapshot(self.key_group, self.epoch))
+    }
 }
 
 /// Makes `path` hold `parts`, durably and all at once: temporary file, sync, rename, sync of the folder.
@@ -77,16 +131,29 @@ pub(crate) fn write_whole<'a>(
     path: &Path,
     parts: impl Iterator<Item = &'a [u8]>,
 ) -> Result<(), WriteError> {
+    write_temporary(disk, path, parts)?;
+    publish(disk, dir, path)
+}
+
+/// The file under its temporary name, synced. When it fails nothing of it is left.
+fn write_temporary<'a>(disk: &dyn Disk, path: &Path, parts: impl Iterator<Item = &'a [u8]>) -> Result<(), WriteError> {
     let temporary = names::temporary(path);
     let file = disk.create(&temporary).map_err(|error| WriteError::write(&temporary, error))?;
-    let give_up = |error| match disk.remove(&temporary) {
-        Ok(()) => WriteError::write(&temporary, error),
-        Err(source) => WriteError::Io { path: temporary.clone(), source },
-    };
-    write_parts(&*file, parts).map_err(give_up)?;
-    file.sync_data().map_err(|error| WriteError::sync(&temporary, error))?;
-    disk.rename(&temporary, path).map_err(give_up)?;
+    write_parts(&*file, parts).map_err(|error| give_up(disk, &temporary, error))?;
+    file.sync_data().map_err(|error| WriteError::sync(&temporary, error))
+}
+
+fn publish(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<(), WriteError> {
+    let temporary = names::temporary(path);
+    disk.rename(&temporary, path).map_err(|error| give_up(disk, &temporary, error))?;
     disk.sync_dir(dir).map_err(|error| WriteError::sync(dir, error))
+}
+
+fn give_up(disk: &dyn Disk, temporary: &Path, error: std::io::Error) -> WriteError {
+    match disk.remove(temporary) {
+        Ok(()) => WriteError::write(temporary, error),
+        Err(source) => WriteError::Io { path: temporary.to_owned(), source },
+    }
 }
 
 fn write_parts<'a>(file: &dyn DiskFile, parts: impl Iterator<Item = &'a [u8]>) -> std::io::Result<()> {

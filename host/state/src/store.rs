@@ -21,7 +21,7 @@ use crate::plugins::PluginFolder;
 use crate::record::{EpochRecord, StateDelta};
 use crate::recovered::{Recovered, snapshot_epoch};
 use crate::segment_writer::{Folder, SegmentWriter};
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::{Snapshot, SnapshotJob, WrittenSnapshot};
 
 mod open;
 
@@ -78,6 +78,8 @@ pub struct Store {
     snapshots: Vec<Option<Snapshot>>,
     /// Bytes of log that snapshots have not answered yet.
     snapshot_debt: u64,
+    /// A snapshot is being written.
+    snapshotting: bool,
     next_incarnation: u64,
     log_buffer: Vec<u8>,
     outbox_buffer: Vec<u8>,
@@ -258,9 +260,9 @@ impl Store {
     }
 
     /// The key group whose snapshot should be written now, if any: ask after each append. So often that the log
-    /// stays about as long as the state, or [`Options::min_log_bytes`].
+    /// stays about as long as the state, or [`Options::min_log_bytes`]. None while one is being written.
     pub fn snapshot_due(&self) -> Option<u16> {
-        if self.snapshot_debt < self.snapshot_share() {
+        if self.snapshotting || self.snapshot_debt < self.snapshot_share() {
             return None;
         }
         let epochs = self.snapshots.iter().map(snapshot_epoch);
@@ -277,30 +279,53 @@ impl Store {
         self.snapshots.iter().flatten().map(|snapshot| snapshot.bytes).sum()
     }
 
-    /// Makes `sections` (puts only: the whole state of the key group's steps as of the end of `epoch`) the
-    /// snapshot of `key_group`, and frees what it makes needless. An empty key group is written too.
+    /// As [`Store::begin_snapshot`] and what follows, all at once.
     ///
     /// # Errors
     /// As [`Store::append`].
-    ///
-    /// # Panics
-    /// When `epoch` is not durable yet or not newer than the snapshot there is, or a section is not of the key
-    /// group or holds a delete.
     pub fn write_snapshot(&mut self, key_group: u16, epoch: u64, sections: &[StateDelta]) -> Result<(), WriteError> {
-        let before = snapshot_epoch(&self.snapshots[usize::from(key_group)]);
-        assert!(before < epoch && epoch <= self.last_epoch, "{before} < {epoch} <= {}", self.last_epoch);
-        for section in sections {
-            assert!(section.key_group == key_group && section.deletes == 0, "a snapshot holds its key group's puts");
-        }
-        self.guarded(|store| store.replace_snapshot(key_group, epoch, sections))
+        self.guarded(|_| Ok(()))?;
+        let written = self.begin_snapshot(key_group, epoch, sections.to_vec()).write();
+        self.finish_snapshot(written)
     }
 
-    fn replace_snapshot(&mut self, key_group: u16, epoch: u64, sections: &[StateDelta]) -> Result<(), WriteError> {
+    /// Begins to make `sections` (puts only: the whole state of the key group's steps as of the end of `epoch`) the
+    /// snapshot of `key_group`. An empty key group is written too. The job is to be carried out, on any thread, and
+    /// its outcome to be given to [`Store::finish_snapshot`]; until then the log keeps what the snapshot replaces.
+    ///
+    /// # Panics
+    /// When one is begun already, `epoch` is not durable yet or not newer than the snapshot there is, or a section is
+    /// not of the key group or holds a delete.
+    pub fn begin_snapshot(&mut self, key_group: u16, epoch: u64, sections: Vec<StateDelta>) -> SnapshotJob {
+        assert!(!self.snapshotting, "one snapshot is written at a time");
+        let before = snapshot_epoch(&self.snapshots[usize::from(key_group)]);
+        assert!(before < epoch && epoch <= self.last_epoch, "{before} < {epoch} <= {}", self.last_epoch);
+        for section in &sections {
+            assert!(section.key_group == key_group && section.deletes == 0, "a snapshot holds its key group's puts");
+        }
+        self.snapshotting = true;
         let Folder { disk, dir, store_id } = &self.folder;
-        let snapshot = snapshot::write(&**disk, dir, *store_id, (key_group, epoch), sections)?;
-        if let Some(old) = self.snapshots[usize::from(key_group)].replace(snapshot) {
+        SnapshotJob::new((Arc::clone(disk), dir.clone(), *store_id), (key_group, epoch), sections)
+    }
+
+    pub fn is_snapshotting(&self) -> bool {
+        self.snapshotting
+    }
+
+    /// Takes the outcome of a job: frees what a durable snapshot makes needless. One that found the disk full is asked
+    /// for again by [`Store::snapshot_due`].
+    ///
+    /// # Errors
+    /// The job's; otherwise as [`Store::append`].
+    pub fn finish_snapshot(&mut self, written: Result<WrittenSnapshot, WriteError>) -> Result<(), WriteError> {
+        self.snapshotting = false;
+        self.guarded(|store| store.replace_snapshot(written?.0))
+    }
+
+    fn replace_snapshot(&mut self, snapshot: Snapshot) -> Result<(), WriteError> {
+        if let Some(old) = self.snapshots[usize::from(snapshot.key_group)].replace(snapshot) {
             // One that cannot be removed now is removed at the next start.
-            let _ = disk.remove(&old.path);
+            let _ = self.folder.disk.remove(&old.path);
         }
         // What was owed beyond one round is paid by that round.
         let round = self.snapshot_share() * u64::from(self.identity.key_groups);

@@ -11,7 +11,7 @@ use model::{KEY_GROUPS, Model, SINKS, dir, identity, seeds, small_options};
 use weir_state::error::{OpenError, WriteError};
 use weir_state::record::EpochRecord;
 use weir_state::sim::{SimDisk, SimRng};
-use weir_state::{Recovered, Store};
+use weir_state::{Recovered, SnapshotJob, Store};
 
 const LIVES: u64 = 8;
 
@@ -37,6 +37,8 @@ struct Run {
     /// The last epoch that was said to be durable.
     reported: u64,
     closed: bool,
+    /// A snapshot that is being written, and its length once it is under its temporary name.
+    job: Option<(SnapshotJob, Option<u64>)>,
     seen: Seen,
 }
 
@@ -48,6 +50,7 @@ impl Run {
             model: Model::default(),
             reported: 0,
             closed: false,
+            job: None,
             seen: Seen::default(),
         }
     }
@@ -74,6 +77,7 @@ impl Run {
         };
         let is_spare = |path: std::path::PathBuf| path.to_string_lossy().contains("/spare-");
         self.seen.spares += u64::from(self.disk.paths().into_iter().any(is_spare));
+        self.job = None;
         self.check(&store, recovered)?;
         while let Ok(()) = self.act(&mut store)? {
             if self.rng.one_in(40) {
@@ -112,7 +116,7 @@ impl Run {
     fn act(&mut self, store: &mut Store) -> Result<Result<(), WriteError>, String> {
         match self.rng.below(12) {
             0 => self.acknowledge(store),
-            1 => {
+            1 | 11 => {
                 let key_group = self.rng.below(u64::from(KEY_GROUPS)) as u16;
                 return self.snapshot(store, key_group);
             }
@@ -147,7 +151,28 @@ impl Run {
         result
     }
 
+    /// Begins a snapshot, or goes on with the one that is begun: epochs come between any two of its steps.
     fn snapshot(&mut self, store: &mut Store, key_group: u16) -> Result<Result<(), WriteError>, String> {
+        match self.job.take() {
+            None => self.begin_snapshot(store, key_group),
+            Some((job, None)) => {
+                let mut bytes = None;
+                let result = self.with_room(|_| job.write_temporary().map(|written| bytes = Some(written)));
+                self.job = Some((job, bytes));
+                result
+            }
+            Some((job, Some(bytes))) => {
+                let mut written = None;
+                let result = self.with_room(|_| job.publish(bytes).map(|snapshot| written = Some(snapshot)))?;
+                match (result, written) {
+                    (Ok(()), Some(written)) => Ok(store.finish_snapshot(Ok(written))),
+                    (result, _) => Ok(result),
+                }
+            }
+        }
+    }
+
+    fn begin_snapshot(&mut self, store: &mut Store, key_group: u16) -> Result<Result<(), WriteError>, String> {
         // Snapshots are written behind: the last epoch may be newer than the snapshot's.
         let epoch = store.last_epoch() - self.rng.below(2).min(store.last_epoch());
         let newest = format!("snap-{key_group:05}-");
@@ -158,7 +183,8 @@ impl Run {
         }
         let sections = self.model.sections(key_group, epoch);
         self.seen.snapshots += 1;
-        self.with_room(|_| store.write_snapshot(key_group, epoch, &sections))
+        self.job = Some((store.begin_snapshot(key_group, epoch, sections), None));
+        Ok(Ok(()))
     }
 
     fn store_plugin(&mut self, store: &Store) -> Result<Result<(), WriteError>, String> {

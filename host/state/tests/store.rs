@@ -205,7 +205,7 @@ fn what_a_full_disk_took_back_does_not_pass_for_an_epoch_in_a_segment_written_ag
     assert!(store.append(&large).unwrap_err().may_retry());
     disk.set_capacity(None);
     store.close().unwrap();
-    disk.crash(&mut SimRng::new(1));
+    disk.kill();
     let (_, recovered) = open(&disk);
     assert_eq!((recovered.last_epoch, recovered.clean, recovered.dropped_epoch), (last, true, None));
 }

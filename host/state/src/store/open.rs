@@ -20,7 +20,7 @@ use crate::plugins::PluginFolder;
 use crate::recovered::{Recovered, RecoveredState, snapshot_epoch};
 use crate::scan::{self, Log, LogSegment, OutboxSegments};
 use crate::segment::Segment;
-use crate::segment_writer::{Folder, wipe};
+use crate::segment_writer::{Folder, SegmentWriter, wipe};
 use crate::snapshot::Snapshot;
 
 pub(super) fn open(
@@ -77,6 +77,18 @@ impl Listing {
             }
         }
         Ok(listing)
+    }
+
+    /// Gives the writers the segments that may be written again.
+    fn adopt_spares(&self, folder: &Folder, log: &mut SegmentWriter, outbox: &mut SegmentWriter) {
+        for (kind, name) in &self.spares {
+            let path = folder.dir.join(name);
+            let writer = if *kind == SegmentKind::Log { &mut *log } else { &mut *outbox };
+            if !writer.add_spare(&path) {
+                // One that cannot be removed now is looked at again at the next start.
+                let _ = folder.disk.remove(&path);
+            }
+        }
     }
 
     fn is_new(&self) -> bool {
@@ -228,13 +240,7 @@ impl Found {
             }
             frames.push((found.segment, found.frames));
         }
-        for (kind, name) in &self.listing.spares {
-            let writer = if *kind == SegmentKind::Log { &mut log } else { &mut outbox };
-            if !writer.add_spare(&folder.dir.join(name)) {
-                // One that cannot be removed now is looked at again at the next start.
-                let _ = folder.disk.remove(&folder.dir.join(name));
-            }
-        }
+        self.listing.adopt_spares(&folder, &mut log, &mut outbox);
         let (disk, store_id) = (Arc::clone(&folder.disk), folder.store_id);
         let recovered = Recovered {
             identity: identity.clone(),
@@ -258,6 +264,7 @@ impl Found {
             reader: OutboxReader::new(self.pending),
             snapshots: self.snapshots,
             snapshot_debt,
+            snapshotting: false,
             next_incarnation,
             log_buffer: Vec::new(),
             outbox_buffer: Vec::new(),

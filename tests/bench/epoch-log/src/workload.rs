@@ -11,6 +11,7 @@ const CHANGED_KEYS: usize = 22_000;
 /// Hash-ordered keys, as hashing makes them.
 pub struct Workload {
     keys: u64,
+    sections: Vec<StateDelta>,
     state: u64,
 }
 
@@ -39,14 +40,14 @@ fn put(builders: &mut [DeltaBuilder], number: u64, value: u64) {
 
 impl Workload {
     pub fn new(keys: u64) -> Self {
-        Self { keys, state: 1 }
+        let mut builders = builders();
+        (0..keys).for_each(|number| put(&mut builders, number, number));
+        Self { keys, sections: builders.into_iter().map(DeltaBuilder::finish).collect(), state: 1 }
     }
 
-    /// Every key, by key group.
-    pub fn sections(&self) -> Vec<StateDelta> {
-        let mut builders = builders();
-        (0..self.keys).for_each(|number| put(&mut builders, number, number));
-        builders.into_iter().map(DeltaBuilder::finish).collect()
+    /// Every key of one key group; the values do not matter.
+    pub fn section(&self, key_group: u16) -> StateDelta {
+        self.sections[usize::from(key_group)].clone()
     }
 
     /// One epoch's changes.
