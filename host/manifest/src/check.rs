@@ -6,6 +6,7 @@
 mod bindings;
 mod columns;
 mod graph;
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -85,6 +86,7 @@ pub fn check(path: &Path, text: &str, options: &ParseOptions<'_>) -> Checked {
         columns::check(&manifest, &mut faults);
         graph::check(&mut manifest, &names, &mut faults);
         bindings::check(&manifest, &mut faults);
+        tests::check(&manifest, &names, &mut faults);
         manifest.warnings = faults.warnings();
         manifest
     });

@@ -10,6 +10,7 @@ mod limits;
 mod sink;
 mod source;
 mod step;
+mod test;
 
 pub use binding::{
     Binding, Compression, Connector, CreateTable, FileConnector, Format, GenerateConnector, KafkaConnector,
@@ -20,6 +21,7 @@ pub use limits::{EpochSettings, Limits, PluginLimits, StateSettings};
 pub use sink::{Sink, SinkMode};
 pub use source::{Column, ColumnOrigin, EventTime, EventTimeOrigin, RecordPart, Source};
 pub use step::{Emit, PluginStep, Step, StepKind, WindowShape, WindowStep};
+pub use test::{Crash, ExpectedRow, ExpectedValue, Feed, LATE_ROWS, Test};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +37,7 @@ use crate::span::Spanned;
 /// One pipeline. Made by [`crate::check`] or [`Manifest::parse`].
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "a manifest", extend("x-later" = ["tests"]))]
+#[schemars(title = "a manifest")]
 pub struct Manifest {
     /// The pipeline's name: names its state, its consumer groups and its transactions.
     #[schemars(extend("x-format" = "id", "pattern" = ID_PATTERN))]
@@ -60,6 +62,10 @@ pub struct Manifest {
     #[serde(default)]
     #[schemars(extend("maxProperties" = MAX_ENTRIES, "propertyNames" = id_names()))]
     pub profiles: Entries<Profile>,
+    /// The pipeline's own tests, run by `weir test`.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = MAX_ENTRIES, "propertyNames" = id_names()))]
+    pub tests: Entries<Test>,
     /// When the pipeline stops by itself.
     #[serde(default)]
     pub until: Until,

@@ -89,9 +89,10 @@ fn every_valid_manifest_passes_in_every_profile() {
     }
 }
 
-/// Keys two spaces deep behind `profiles:`.
+/// Keys two spaces deep within `profiles:`.
 fn profiles_in(text: &str) -> Vec<String> {
     let lines = text.lines().skip_while(|line| *line != "profiles:").skip(1);
+    let lines = lines.take_while(|line| !line.starts_with(|first: char| first.is_ascii_lowercase()));
     let names = lines.filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
     names.filter(|name| !name.starts_with([' ', '#'])).map(str::to_owned).collect()
 }

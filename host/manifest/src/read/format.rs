@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::interpolate::is_variable;
 use crate::column_type::ColumnType;
-use crate::model::DEAD_LETTERS;
+use crate::model::{DEAD_LETTERS, LATE_ROWS};
 use crate::scalar::{Duration, Instant, Rate, Share, Size, TextScalar};
 
 /// Why a text was refused.
@@ -143,7 +143,7 @@ fn url(text: &str) -> Result<(), Refusal> {
 
 /// Whether a name may be given to a source, step or sink.
 pub(crate) fn is_reserved(id: &str) -> bool {
-    id == DEAD_LETTERS
+    id == DEAD_LETTERS || id == LATE_ROWS
 }
 
 #[cfg(test)]
