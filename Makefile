@@ -31,6 +31,7 @@ test: check plugins
 	$(CARGO) test $(WORKSPACE) --no-run
 	$(RELEASE)/weir-services run -- $(CARGO) test $(WORKSPACE)
 	$(CARGO) test --locked --manifest-path plugins/Cargo.toml
+	@for pipeline in pipelines/*/pipeline.yaml; do $(RELEASE)/weir test $$pipeline || exit; done
 	$(RELEASE)/weir demo pipelines/ecommerce/pipeline.yaml
 
 # What needs no build of the dependencies comes first.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use weir_runtime::plan::component_path;
-use weir_runtime::{Control, End, Pipeline, PipelineState, RunError, Setup, SwapReport};
+use weir_runtime::{Control, End, Outside, Pipeline, PipelineState, Purpose, RunError, Setup, SwapReport};
 
 use crate::load::{self, ManifestArgs};
 use crate::output::{self, FAILED, Failure, Format};
@@ -49,7 +49,7 @@ pub fn demo(args: &DemoArgs, format: Format) -> Result<(), Failure> {
         profile: Some("embedded".into()),
         overlays: vec![overlay.clone()],
     };
-    let plan = load::plan(&named, &engine)?;
+    let plan = load::plan(&named, &engine, Purpose::Run)?;
     let shape = Shape::of(&plan).map_err(|why| {
         Failure::new(output::CONFIG, format!("{}: {why}", args.manifest.display()))
             .next("run it with `weir run`; the demo needs a pipeline like pipelines/ecommerce")
@@ -58,8 +58,13 @@ pub fn demo(args: &DemoArgs, format: Format) -> Result<(), Failure> {
     let component = component(&next)?;
     start_fresh(&shape.folder)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let setup =
-        Setup { state_dir: shape.folder.join("state"), workers: cores, watch: Duration::from_secs(5), crash_at: None };
+    let setup = Setup {
+        state_dir: shape.folder.join("state"),
+        workers: cores,
+        watch: Duration::from_secs(5),
+        crash_at: None,
+        outside: Outside::default(),
+    };
     let shown = |text: String| {
         if format == Format::Text {
             println!("{text}");

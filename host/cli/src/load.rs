@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 use weir_manifest::{Checked, Manifest, ParseOptions};
-use weir_runtime::Plan;
+use weir_runtime::{Plan, Purpose};
 use weir_sandbox::SandboxEngine;
 
 use crate::output::{self, CONFIG, Failure, Format, INTERNAL};
@@ -42,29 +42,31 @@ fn read(path: &Path) -> Result<String, Failure> {
 
 /// The manifest alone, checked as far as that goes without plugins.
 pub fn manifest(args: &ManifestArgs) -> Result<Manifest, Failure> {
-    let checked = check(args)?;
+    let checked = check(args, Purpose::Run)?;
     if checked.faults.has_errors() {
         return Err(Failure::Manifest(checked.faults));
     }
     checked.manifest.ok_or(Failure::Manifest(checked.faults))
 }
 
-fn check(args: &ManifestArgs) -> Result<Checked, Failure> {
+/// A test needs no profile: what it is fed is JSON unless a profile is named and says otherwise.
+fn check(args: &ManifestArgs, purpose: Purpose) -> Result<Checked, Failure> {
     let text = read(&args.manifest)?;
     let overlays = args.overlays.iter().map(|path| Ok((path.clone(), read(path)?))).collect::<Result<_, _>>()?;
     let environment = |name: &str| std::env::var(name).ok();
-    let profile = args.profile.clone().or_else(|| weir_manifest::default_profile(&text));
+    let default = || weir_manifest::default_profile(&text).filter(|_| purpose == Purpose::Run);
+    let profile = args.profile.clone().or_else(default);
     let options = ParseOptions { profile: profile.as_deref(), environment: &environment, overlays };
     Ok(weir_manifest::check(&args.manifest, &text, &options))
 }
 
 /// The whole plan: columns, expressions, plugins.
-pub fn plan(args: &ManifestArgs, engine: &SandboxEngine) -> Result<Plan, Failure> {
-    weir_runtime::plan(check(args)?, engine).map_err(Failure::Manifest)
+pub fn plan(args: &ManifestArgs, engine: &SandboxEngine, purpose: Purpose) -> Result<Plan, Failure> {
+    weir_runtime::plan(check(args, purpose)?, engine, purpose).map_err(Failure::Manifest)
 }
 
 pub fn validate(args: &ManifestArgs, format: Format) -> Result<(), Failure> {
-    let plan = plan(args, &engine()?)?;
+    let plan = plan(args, &engine()?, Purpose::Run)?;
     let (sources, steps, sinks) = (plan.sources.len(), plan.steps.len(), plan.sinks.len());
     let profile = plan.manifest.profile().unwrap_or("none").to_owned();
     match format {

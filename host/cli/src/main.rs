@@ -15,6 +15,7 @@ mod plugins;
 mod run;
 mod status;
 mod swap;
+mod trial;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +41,9 @@ enum Command {
     /// Find everything that is wrong with a manifest; starts and connects to nothing.
     #[command(after_help = "Examples:\n  weir validate pipelines/ecommerce/pipeline.yaml --profile embedded")]
     Validate(load::ManifestArgs),
+    /// Run a pipeline's own tests, those under `tests:` in its manifest.
+    #[command(after_help = trial::EXAMPLES)]
+    Test(trial::TestArgs),
     /// Print the JSON Schema of manifests, for editors.
     #[command(after_help = "Examples:\n  weir schema > pipeline.schema.json")]
     Schema,
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args, cli.output),
         Command::Validate(args) => load::validate(&args, cli.output),
+        Command::Test(args) => trial::test(&args, cli.output),
         Command::Schema => output::print_json(&weir_manifest::schema_json()),
         Command::Status(server) => status::status(&server, cli.output),
         Command::Stop(server) => status::stop(&server, cli.output),

@@ -21,6 +21,8 @@ pub enum Format {
 pub enum Failure {
     /// The manifest is at fault.
     Manifest(Faults),
+    /// The answer on stdout tells it.
+    Said { code: u8 },
     Other {
         code: u8,
         message: String,
@@ -40,25 +42,31 @@ impl Failure {
         Self::Other { code, message: message.into(), details: Vec::new(), next: None }
     }
 
+    /// What there is to say has been said.
+    pub fn silent(code: u8) -> Self {
+        Self::Said { code }
+    }
+
     pub fn next(self, act: impl Into<String>) -> Self {
         match self {
             Self::Other { code, message, details, .. } => {
                 Self::Other { code, message, details, next: Some(act.into()) }
             }
-            manifest => manifest,
+            other => other,
         }
     }
 
     pub fn details(self, lines: Vec<String>) -> Self {
         match self {
             Self::Other { code, message, next, .. } => Self::Other { code, message, details: lines, next },
-            manifest => manifest,
+            other => other,
         }
     }
 
     /// Writes the failure where people or machines look for it.
     pub fn report(self, format: Format) -> ExitCode {
         match (self, format) {
+            (Self::Said { code }, _) => ExitCode::from(code),
             (Self::Manifest(faults), Format::Text) => {
                 eprint!("{}", faults.render(colour()));
                 ExitCode::from(CONFIG)

@@ -118,7 +118,7 @@ fn build(folder: &Path, offline: bool, format: Format) -> Result<(), Failure> {
 fn fit(plugin: &Path, pipeline: &Path, step: &str, profile: Option<&String>) -> Result<impl TransformFactory, Failure> {
     let engine = load::engine()?;
     let manifest = ManifestArgs { manifest: pipeline.to_owned(), profile: profile.cloned(), overlays: Vec::new() };
-    let plan = load::plan(&manifest, &engine)?;
+    let plan = load::plan(&manifest, &engine, weir_runtime::Purpose::Run)?;
     let sites = plan.steps.iter().filter_map(|planned| match &planned.kind {
         PlannedKind::Plugin(plugin) => Some((&*planned.id, Arc::clone(&plugin.gate))),
         _ => None,

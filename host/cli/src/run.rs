@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use weir_runtime::{CrashPoint, End, Pipeline, RunError, Setup, StartError};
+use weir_runtime::{CrashPoint, End, Outside, Pipeline, Purpose, RunError, Setup, StartError};
 
 use crate::load::{self, ManifestArgs};
 use crate::output::{self, FAILED, Failure, Format, UNAVAILABLE};
@@ -52,7 +52,7 @@ pub struct RunArgs {
 pub fn run(args: &RunArgs, format: Format) -> Result<(), Failure> {
     start_log("warn,weir_runtime=info");
     let engine = load::engine()?;
-    let mut plan = load::plan(&args.manifest, &engine)?;
+    let mut plan = load::plan(&args.manifest, &engine, Purpose::Run)?;
     plan.until_end |= args.until_end;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let setup = Setup {
@@ -60,6 +60,7 @@ pub fn run(args: &RunArgs, format: Format) -> Result<(), Failure> {
         workers: args.workers.unwrap_or(cores).max(1),
         watch: Duration::from_secs(args.watch_s),
         crash_at: args.crash_at,
+        outside: Outside::default(),
     };
     let head = format!(
         "{} · profile {} · state {}",

@@ -32,7 +32,7 @@ use serde::Deserialize;
 use crate::entries::Entries;
 use crate::fault::{Fault, Faults};
 use crate::source_text::Texts;
-use crate::span::Spanned;
+use crate::span::{Span, Spanned};
 
 /// One pipeline. Made by [`crate::check`] or [`Manifest::parse`].
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -132,6 +132,11 @@ impl Manifest {
     /// What the chosen profile binds to a source, a sink or [`DEAD_LETTERS`].
     pub fn binding(&self, id: &str) -> Option<&Binding> {
         self.profiles.iter().next().and_then(|(_, profile)| profile.get(id))
+    }
+
+    /// The line that a place is on, from 1.
+    pub fn line(&self, place: Span) -> usize {
+        self.texts.locate(place).line
     }
 
     /// A path of the manifest, from the manifest's folder if it is relative.

@@ -17,13 +17,23 @@ use weir_manifest::{
 };
 use weir_stream::{Sink, SinkError, Source, SourceError};
 
-use crate::plan::{PlannedSink, PlannedSource};
+use crate::outside::Bindings;
+use crate::plan::{Plan, PlannedSink, PlannedSource};
 
-/// The source behind a planned one.
-///
-/// # Errors
-/// The connector's own, for settings that it refuses.
-pub fn source(planned: &PlannedSource, manifest: &Manifest, until_end: bool) -> Result<Box<dyn Source>, SourceError> {
+/// The connectors that the manifest's profile names.
+pub struct Connectors;
+
+impl Bindings for Connectors {
+    fn source(&self, planned: &PlannedSource, plan: &Plan) -> Result<Box<dyn Source>, SourceError> {
+        source(planned, &plan.manifest, plan.until_end)
+    }
+
+    fn sink(&self, planned: &PlannedSink, plan: &Plan) -> Result<Box<dyn Sink>, SinkError> {
+        sink(planned, &plan.manifest)
+    }
+}
+
+fn source(planned: &PlannedSource, manifest: &Manifest, until_end: bool) -> Result<Box<dyn Source>, SourceError> {
     let binding = manifest.binding(&planned.id).ok_or_else(|| unbound(&planned.id))?;
     Ok(match &binding.connector {
         Connector::Generate(generate) => Box::new(GeneratorSource::new(generator(&planned.id, generate)?)?),
@@ -102,11 +112,7 @@ pub fn connection(kafka: &KafkaConnector) -> KafkaConnection {
     connection
 }
 
-/// The sink behind a planned one.
-///
-/// # Errors
-/// The connector's own, for settings that it refuses.
-pub fn sink(planned: &PlannedSink, manifest: &Manifest) -> Result<Box<dyn Sink>, SinkError> {
+fn sink(planned: &PlannedSink, manifest: &Manifest) -> Result<Box<dyn Sink>, SinkError> {
     let identity = SinkIdentity::new(manifest.pipeline.value.clone(), planned.id.to_string());
     let binding = manifest.binding(&planned.id);
     let sql = |table: &str, create: weir_manifest::CreateTable| SqlTarget {

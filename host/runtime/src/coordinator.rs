@@ -89,16 +89,18 @@ pub struct Wiring {
     pub status: Arc<StatusBoard>,
     pub pipeline: Arc<str>,
     pub crash_at: Option<CrashPoint>,
+    /// What happens there; when it returns, the run ends.
+    pub crash: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// Where a test of recovery lets the process abort, as if it had been killed there.
+/// Where a test of recovery ends everything, as if the process had been killed there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashPoint {
     /// Sealed, and not handed to the log.
     Sealed(u64),
     /// In the log, and exposed to no sink.
     Durable(u64),
-    /// Visible in some sink, and not acknowledged.
+    /// It or a later one, where it owes no sink anything: visible in some sink, and not acknowledged.
     Exposed(u64),
 }
 
@@ -291,7 +293,9 @@ impl Coordinator {
                 stored.acked = acked;
             }
         }
-        self.crash_if(CrashPoint::Sealed(epoch));
+        if self.crash_if(CrashPoint::Sealed(epoch)) {
+            return;
+        }
         record.meta = meta.encode();
         let _ = self.wiring.log.send(LogCommand::Append { record, outbox });
     }
@@ -299,7 +303,9 @@ impl Coordinator {
     fn log_event(&mut self, event: LogEvent) {
         match event {
             LogEvent::Written { epoch, snapshot_due, sizes } => {
-                self.crash_if(CrashPoint::Durable(epoch));
+                if self.crash_if(CrashPoint::Durable(epoch)) {
+                    return;
+                }
                 self.snapshot_due = self.snapshot_due.or(snapshot_due.filter(|_| self.snapshots.is_empty()));
                 self.wiring.status.durable(epoch, &sizes);
                 if let Some(snapshot) = self.snapshots.remove(&epoch) {
@@ -345,7 +351,9 @@ impl Coordinator {
             }
             SinkEvent::Accepted { epoch } => self.input(Input::Accepted { sink, epoch }),
             SinkEvent::Exposed { through } => {
-                self.crash_if(CrashPoint::Exposed(through));
+                if self.crash_if(CrashPoint::Exposed(through)) {
+                    return;
+                }
                 self.input(Input::Exposed { sink, through });
                 self.acknowledge(sink);
             }
@@ -365,12 +373,6 @@ impl Coordinator {
                 );
             }
             SinkEvent::Failed { message, next } => self.fail(&format!("sink `{name}`: {message}"), &next),
-        }
-    }
-
-    fn crash_if(&self, here: CrashPoint) {
-        if self.wiring.crash_at == Some(here) {
-            std::process::abort();
         }
     }
 

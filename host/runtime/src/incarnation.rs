@@ -13,10 +13,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use weir_checkpoint::Limits;
 use weir_sandbox::SandboxEngine;
-use weir_state::{Identity, OpenError, RealDisk, Recovered, Store};
+use weir_state::{Identity, OpenError, Recovered, Store};
 use weir_stream::{PartitionReader, SinkError, SourceError};
 
-use crate::bind;
 use crate::channel::Wake;
 use crate::control::Control;
 use crate::coordinator::{
@@ -24,6 +23,7 @@ use crate::coordinator::{
 };
 use crate::log_writer;
 use crate::meta::{EpochMeta, MetaError};
+use crate::outside::Outside;
 use crate::plan::Plan;
 use crate::shared::{Shared, TaskFault};
 use crate::sink_runner::{self, SinkCommand};
@@ -43,8 +43,9 @@ pub struct Setup {
     pub workers: usize,
     /// How long a new plugin version is watched.
     pub watch: Duration,
-    /// For tests of recovery: the process aborts at this point.
+    /// For tests of recovery: everything ends at this point.
     pub crash_at: Option<CrashPoint>,
+    pub outside: Outside,
 }
 
 /// Why an incarnation did not start.
@@ -92,13 +93,13 @@ pub fn run(
 ) -> Result<Outcome, StartError> {
     let status = control.status();
     let (mut store, recovered, mut meta) = open_state(plan, setup)?;
-    let readers = open_sources(plan, &meta, control, commands)?;
+    let readers = open_sources(plan, setup, &meta, control, commands)?;
     let key_groups = store.identity().key_groups;
     let plugins = plugins::resolve(plan, engine, &store.plugins(), overrides, &mut meta)?;
 
     let (task_events, task_events_in) = unbounded();
     let wakes: Vec<Wake> = (0..setup.workers).map(|_| Wake::default()).collect();
-    let shared = Arc::new(Shared::new(wakes.clone(), task_events));
+    let shared = Arc::new(Shared::new(wakes.clone(), task_events, setup.outside.clock.clone()));
     let assembled =
         assemble::Assembly { plan, setup, key_groups, plugins: &plugins, status, wakes: &wakes, meta: &mut meta }
             .build(readers, recovered.state)?;
@@ -118,7 +119,7 @@ pub fn run(
     let (log_events, log_events_in) = unbounded();
     let log_thread = log_writer::spawn(store, log_in, log_events)?;
     let (sink_events, sink_events_in) = unbounded();
-    let (sink_wirings, sink_threads) = start_sinks(plan, &sink_events)?;
+    let (sink_wirings, sink_threads) = start_sinks(plan, setup, &sink_events)?;
     let wiring = Wiring {
         shared: Arc::clone(&shared),
         tasks: assembled.tasks,
@@ -133,6 +134,7 @@ pub fn run(
         status: Arc::clone(status),
         pipeline: Arc::clone(&plan.pipeline),
         crash_at: setup.crash_at,
+        crash: Arc::clone(&setup.outside.crash),
     };
     let coordinator = Coordinator::new(wiring, limits(plan), recovery);
     let mut workers = Vec::new();
@@ -156,7 +158,7 @@ fn open_state(plan: &Plan, setup: &Setup) -> Result<(Store, Recovered, EpochMeta
         created_us: jiff::Timestamp::now().as_microsecond(),
         generation: 1,
     };
-    let (store, recovered) = Store::open(Arc::new(RealDisk), &setup.state_dir, &identity)?;
+    let (store, recovered) = Store::open(Arc::clone(&setup.outside.disk), &setup.state_dir, &identity)?;
     let meta = recovered.meta.as_deref().map_or_else(|| Ok(EpochMeta::default()), EpochMeta::decode);
     let meta = meta.map_err(|cause| StartError::Meta { dir: setup.state_dir.clone(), cause })?;
     Ok((store, recovered, meta))
@@ -179,13 +181,14 @@ type Readers = Vec<Vec<Box<dyn PartitionReader>>>;
 /// Connects to every source and opens its partitions where the last epoch left them; waits for what is away.
 fn open_sources(
     plan: &Plan,
+    setup: &Setup,
     meta: &EpochMeta,
     control: &Arc<Control>,
     commands: &Receiver<Command>,
 ) -> Result<Readers, StartError> {
     let mut readers = Vec::new();
     for planned in &plan.sources {
-        let mut source = bind::source(planned, &plan.manifest, plan.until_end)?;
+        let mut source = setup.outside.bindings.source(planned, plan)?;
         let mut patience = Patience::new(&planned.id, control, commands);
         let partitions = patience.wait(|| source.partitions())?;
         let mut of_source = Vec::new();
@@ -292,11 +295,12 @@ type SinkThreads = Vec<JoinHandle<()>>;
 
 fn start_sinks(
     plan: &Plan,
+    setup: &Setup,
     events: &Sender<(usize, sink_runner::SinkEvent)>,
 ) -> Result<(Vec<SinkWiring>, SinkThreads), StartError> {
     let (mut wirings, mut threads) = (Vec::new(), Vec::new());
     for (number, planned) in plan.sinks.iter().enumerate() {
-        let sink = bind::sink(planned, &plan.manifest)?;
+        let sink = setup.outside.bindings.sink(planned, plan)?;
         let (commands, commands_in) = unbounded::<SinkCommand>();
         let events = events.clone();
         // The coordinator may be gone already; then nobody needs to know.

@@ -11,6 +11,8 @@
 //! | `coordinator` | the only place that commits; feeds the pure protocol of `weir-checkpoint` |
 //! | `log_writer`, `sink_runner` | the threads behind `durable` and `expose` |
 //! | [`gate`], [`control`], [`admin`] | swapping plugins, steering, watching |
+//! | `outside`, `clock` | disk, clock and connectors, real or a test's |
+//! | [`trial`] | a pipeline's own tests on the real engine |
 //!
 //! No other crate knows the order; this one knows no Kafka, no Wasm and no SQL but through the traits of `weir-stream`
 //! and the one module that binds them.
@@ -19,6 +21,7 @@ pub mod admin;
 mod barrier;
 mod bind;
 mod channel;
+mod clock;
 pub mod control;
 mod coordinator;
 pub mod gate;
@@ -27,19 +30,23 @@ mod log_writer;
 mod meta;
 mod metrics;
 mod outbox;
+mod outside;
 pub mod pipeline;
 pub mod plan;
 mod shared;
 mod sink_runner;
 pub mod status;
 mod task;
+pub mod trial;
 mod worker;
 
 pub use barrier::StepCounts;
 pub use bind::{connection as kafka_connection, generator as generator_config};
+pub use clock::{Clock, SimulatedClock};
 pub use control::{Control, SwapError, SwapReport};
 pub use coordinator::CrashPoint;
 pub use incarnation::{Setup, StartError};
+pub use outside::{Bindings, Outside};
 pub use pipeline::{End, Pipeline, RunError};
-pub use plan::{Plan, plan};
+pub use plan::{Plan, Purpose, plan};
 pub use status::{PipelineState, Status};

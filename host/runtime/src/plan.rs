@@ -10,6 +10,7 @@ mod plugin;
 mod sink;
 mod source;
 mod stateless;
+mod test;
 mod window;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use weir_stream::ChangeMode;
 pub use component::component_path;
 pub use sink::{PlannedSink, encoder};
 pub use source::PlannedSource;
+pub use test::{Expectation, ExpectedColumns, Fed, PlannedTest};
 
 use crate::gate::GateSite;
 
@@ -128,20 +130,31 @@ pub struct Plan {
     pub late: Late,
     pub until_end: bool,
     pub key_groups: u16,
+    pub tests: Vec<PlannedTest>,
     pub manifest: Manifest,
+}
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Sources and sinks are those of the profile.
+    Run,
+    /// Sources are fed, every sink takes columns; see [`crate::trial`].
+    Test,
 }
 
 /// Makes a plan of what is sound in a manifest, or tells everything that is wrong with it.
 ///
 /// # Errors
 /// The faults that the manifest's own check found, and those found here.
-pub fn plan(checked: Checked, engine: &SandboxEngine) -> Result<Plan, Faults> {
+pub fn plan(checked: Checked, engine: &SandboxEngine, purpose: Purpose) -> Result<Plan, Faults> {
     let Checked { manifest, faults } = checked;
     let Some(manifest) = manifest else { return Err(faults) };
-    let mut planner = Planner { engine, faults, ports: HashMap::new(), steps: Vec::new() };
+    let mut planner = Planner { engine, purpose, faults, ports: HashMap::new(), steps: Vec::new() };
     let sources = planner.sources(&manifest);
     planner.steps(&manifest);
     let (sinks, dead_letters) = planner.sinks(&manifest);
+    let tests = planner.tests(&manifest);
     let Planner { faults, mut steps, .. } = planner;
     if faults.has_errors() {
         return Err(faults);
@@ -156,6 +169,7 @@ pub fn plan(checked: Checked, engine: &SandboxEngine) -> Result<Plan, Faults> {
         late: manifest.late,
         until_end: manifest.until == Until::End,
         key_groups: manifest.state.key_groups,
+        tests,
         manifest,
     })
 }
@@ -179,6 +193,7 @@ fn name_consumers(steps: &mut [PlannedStep], sinks: &[PlannedSink]) {
 
 struct Planner<'a> {
     engine: &'a SandboxEngine,
+    purpose: Purpose,
     faults: Faults,
     /// Outputs by source or step id; a faulty one is absent.
     ports: HashMap<String, (NodeRef, Vec<Output>)>,

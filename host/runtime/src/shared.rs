@@ -10,6 +10,7 @@ use weir_stream::FunctionFault;
 
 use crate::barrier::{Barrier, TaskPart};
 use crate::channel::Wake;
+use crate::clock::Clock;
 
 /// What tasks tell the coordinator.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub enum TaskFault {
 
 /// The control block of one incarnation of a pipeline.
 pub struct Shared {
+    pub clock: Clock,
     current: AtomicU64,
     barrier: Mutex<Option<Arc<Barrier>>>,
     pub paused: AtomicBool,
@@ -52,8 +54,9 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(wakes: Vec<Wake>, events: Sender<TaskEvent>) -> Self {
+    pub fn new(wakes: Vec<Wake>, events: Sender<TaskEvent>, clock: Clock) -> Self {
         Self {
+            clock,
             current: AtomicU64::new(0),
             barrier: Mutex::new(None),
             paused: AtomicBool::new(false),

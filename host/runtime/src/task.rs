@@ -16,8 +16,3 @@ pub use keyed::{Input, KeyedTask, KeyedTaskParts, LateRows};
 pub use output::{Exchange, SinkBuffer, TaskOutput};
 pub use plugin::PluginStep;
 pub use source::SourceTask;
-
-/// The one place where tasks look at the clock.
-fn wall_us() -> i64 {
-    jiff::Timestamp::now().as_microsecond()
-}

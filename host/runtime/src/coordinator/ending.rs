@@ -4,9 +4,22 @@ use std::time::Instant;
 
 use weir_checkpoint::{Input, Refusal, SealedEpoch};
 
-use super::{Coordinator, Outcome, gathering};
+use super::{Coordinator, CrashPoint, Outcome, gathering};
 
 impl Coordinator {
+    /// Ends everything here, if a test of recovery wants that; then nothing may follow.
+    pub(super) fn crash_if(&mut self, here: CrashPoint) -> bool {
+        let crash = match (self.wiring.crash_at, here) {
+            (Some(CrashPoint::Exposed(wanted)), CrashPoint::Exposed(through)) => through >= wanted,
+            (wanted, here) => wanted == Some(here),
+        };
+        if crash {
+            (self.wiring.crash)();
+            self.outcome = Some(Outcome::Aborted);
+        }
+        crash
+    }
+
     pub(super) fn look_for_end(&mut self) {
         if self.outcome.is_some() {
             return;

@@ -229,7 +229,7 @@ impl Assembly<'_> {
             partition_meter: Arc::clone(&partition_meter),
             idle_after,
             epoch_rows: self.plan.manifest.state.epoch.max_rows,
-            state: ReadState::new(stored.next_offset.or(position)),
+            state: ReadState::new(stored.next_offset.or(position), self.setup.outside.clock.monotonic()),
         };
         Ok((task, partition_meter))
     }

@@ -6,7 +6,7 @@ use arrow_schema::{Schema, SchemaRef};
 use weir_codecs::{JsonEncodeOptions, JsonEncoder, RawEncoder};
 use weir_manifest::{Connector, DEAD_LETTERS, Fault, Format, Manifest, SinkMode, Spanned, nearest};
 
-use super::{Output, Planner, Port};
+use super::{Output, Planner, Port, Purpose};
 
 /// One sink; its binding stays in the manifest.
 pub struct PlannedSink {
@@ -29,21 +29,27 @@ impl Planner<'_> {
                 SinkMode::Append => None,
                 SinkMode::Upsert(columns) => Some(self.upsert_key(columns, &schema)),
             };
-            let Some(binding) = manifest.binding(id) else { continue };
-            let format = binding.format.as_ref().map_or(Format::Json, |format| format.value);
-            let takes_columns = binding.connector.takes_columns();
+            let binding = manifest.binding(id);
+            if binding.is_none() && self.purpose == Purpose::Run {
+                continue;
+            }
+            let format = binding.and_then(|binding| binding.format.as_ref()).map_or(Format::Json, |f| f.value);
+            let takes_columns =
+                self.purpose == Purpose::Test || binding.is_some_and(|binding| binding.connector.takes_columns());
             let planned =
                 PlannedSink { id: id.value.as_str().into(), from: Some(from), schema, upsert, takes_columns, format };
             if !takes_columns && let Err(error) = encoder(&planned.schema, format) {
                 self.fault(Fault::new(sink.from.span, "format", error));
             }
-            if matches!(binding.connector, Connector::Parquet(_)) && planned.upsert.is_some() {
+            if binding.is_some_and(|binding| matches!(binding.connector, Connector::Parquet(_)))
+                && planned.upsert.is_some()
+            {
                 let message = "Parquet files only grow: an upsert has no place in them";
                 self.fault(Fault::new(id.span, "append-only", message).next("say `append: true`"));
             }
             sinks.push(planned);
         }
-        let bound = manifest.binding(DEAD_LETTERS).is_some();
+        let bound = manifest.binding(DEAD_LETTERS).is_some() || self.purpose == Purpose::Test;
         let dead_letters = bound.then_some(sinks.len());
         if bound {
             sinks.push(PlannedSink {

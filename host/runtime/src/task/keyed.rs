@@ -12,7 +12,6 @@ use weir_stream::time::{CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK}
 
 use super::chain::{Chain, Target};
 use super::output::TaskOutput;
-use super::wall_us;
 use crate::barrier::{Barrier, StepCounts, TaskPart};
 use crate::channel::{Channel, Message};
 use crate::shared::{Shared, TaskEvent, TaskFault};
@@ -155,7 +154,7 @@ impl KeyedTask {
     /// Looks at the clock for steps that work in processing time.
     fn tick(&mut self, shared: &Shared) -> Result<(), TaskFault> {
         if self.operator.wants_clock() {
-            self.operator.tick(wall_us(), &mut self.outputs).map_err(|fault| self.internal(&fault))?;
+            self.operator.tick(shared.clock.wall_us(), &mut self.outputs).map_err(|fault| self.internal(&fault))?;
             self.give_out_unasked(shared)?;
         }
         Ok(())

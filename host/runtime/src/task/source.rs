@@ -11,7 +11,6 @@ use weir_stream::{Batch, Changes, Origin, PartitionReader, Poll, SourceError, So
 use super::chain::Chain;
 use super::event_time::EventTimeAssigner;
 use super::output::TaskOutput;
-use super::wall_us;
 use crate::barrier::{Barrier, PartitionPosition, StepCounts, TaskPart};
 use crate::shared::{Shared, TaskEvent, TaskFault};
 use crate::status::{PartitionMeter, StepMeter};
@@ -51,14 +50,14 @@ pub struct ReadState {
     idle: bool,
     said: InputTime,
     /// When the partition was last found with records, or not read to its end.
-    awake_at: Instant,
+    awake_at: Duration,
     retry_at: Option<Instant>,
     back_off: Duration,
 }
 
 impl ReadState {
     /// `next_offset`: where reading goes on. A partition is never idle at a start: its clock begins anew.
-    pub fn new(next_offset: Option<i64>) -> Self {
+    pub fn new(next_offset: Option<i64>, now: Duration) -> Self {
         Self {
             next_offset,
             passed: 0,
@@ -66,7 +65,7 @@ impl ReadState {
             ended: false,
             idle: false,
             said: InputTime::default(),
-            awake_at: Instant::now(),
+            awake_at: now,
             retry_at: None,
             back_off: FIRST_BACK_OFF,
         }
@@ -83,7 +82,7 @@ impl Task for SourceTask {
             return Ok(Activity::Idle);
         }
         if shared.paused.load(Ordering::Acquire) || !self.out.has_room() {
-            self.stay_awake();
+            self.stay_awake(shared);
             return Ok(Activity::Idle);
         }
         let left = self.epoch_rows.saturating_sub(self.state.counts.rows_in);
@@ -98,12 +97,12 @@ impl SourceTask {
     fn read(&mut self, records: usize, shared: &Shared) -> Result<Activity, TaskFault> {
         let poll = match self.reader.poll(records, POLL_BYTES) {
             Ok(poll) => poll,
-            Err(error) => return self.read_failed(error),
+            Err(error) => return self.read_failed(error, shared),
         };
         (self.state.retry_at, self.state.back_off) = (None, FIRST_BACK_OFF);
         match poll {
             Poll::Records(records) => {
-                self.state.awake_at = Instant::now();
+                self.state.awake_at = shared.clock.monotonic();
                 self.state.idle = false;
                 self.process(records, shared)?;
                 Ok(Activity::Busy)
@@ -130,7 +129,7 @@ impl SourceTask {
         let mut counts = StepCounts { rows_in, rejected: rejects.len() as u64, ..StepCounts::default() };
         self.out.reject_records(&self.source, "decode", &records, rejects);
 
-        let mut assigned = self.time.assign(&columns, &rows, &records, wall_us());
+        let mut assigned = self.time.assign(&columns, &rows, &records, shared.clock.wall_us());
         counts.rejected += assigned.rejects.len() as u64;
         assigned.rejects.iter_mut().for_each(|reject| reject.row = rows[reject.row as usize]);
         self.out.reject_records(&self.source, "event-time", &records, assigned.rejects);
@@ -166,7 +165,7 @@ impl SourceTask {
         Ok(())
     }
 
-    fn read_failed(&mut self, error: SourceError) -> Result<Activity, TaskFault> {
+    fn read_failed(&mut self, error: SourceError, shared: &Shared) -> Result<Activity, TaskFault> {
         match error {
             SourceError::Retry(message) => {
                 let source = &self.source;
@@ -175,7 +174,7 @@ impl SourceTask {
                 }
                 self.state.retry_at = Some(Instant::now() + self.state.back_off);
                 self.state.back_off = (self.state.back_off * 2).min(LONGEST_BACK_OFF);
-                self.stay_awake();
+                self.stay_awake(shared);
                 Ok(Activity::Idle)
             }
             SourceError::Fatal { message, next } => {
@@ -188,9 +187,9 @@ impl SourceTask {
     /// Nothing to read: after long enough at the partition's end it counts as idle and holds nobody back.
     fn wait(&mut self, caught_up: bool, shared: &Shared) {
         if !caught_up {
-            self.stay_awake();
+            self.stay_awake(shared);
         }
-        let quiet = self.state.awake_at.elapsed();
+        let quiet = shared.clock.monotonic().saturating_sub(self.state.awake_at);
         if !self.state.idle && self.idle_after.is_some_and(|after| quiet >= after) {
             self.state.idle = true;
             shared.progressed(1, 0);
@@ -200,8 +199,8 @@ impl SourceTask {
     }
 
     /// Paused by us, away or not read to the end: the idle clock begins anew and the partition holds time back.
-    fn stay_awake(&mut self) {
-        self.state.awake_at = Instant::now();
+    fn stay_awake(&mut self, shared: &Shared) {
+        self.state.awake_at = shared.clock.monotonic();
         self.state.idle = false;
         self.say_time();
     }
