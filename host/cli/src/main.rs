@@ -74,7 +74,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    allocator::keep_freed_pages();
+    allocator::set_up();
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run(args) => run::run(&args, cli.output),
