@@ -42,7 +42,7 @@ impl Default for Limits {
 pub struct PluginLimits {
     /// Linear memory of an instance. Default 64MiB.
     pub memory: Option<Size>,
-    /// CPU time of a call. Default 100ms: finding one row that hangs in a batch of 4096 takes twelve of them.
+    /// CPU time of a call. Default 100ms: finding one row that hangs in a batch of 2048 takes eleven of them.
     pub time_per_batch: Option<Duration>,
     /// Rows that a call may return for each row it was given. Default 16.
     #[schemars(range(min = 1, max = 100_000))]

@@ -24,8 +24,8 @@ use crate::shared::TaskFault;
 /// Rows of one batch of a sink are put together up to this many.
 const ROWS_PER_BLOCK: usize = 65_536;
 
-/// Payloads are put into blocks of about this many bytes: small enough that growing one moves little, and that the
-/// allocator has a place for the next.
+/// Payloads are put into blocks of at most about this many bytes: small enough that growing one moves little, and that
+/// the allocator has a place for the next.
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// The open epoch's rows for one sink.
@@ -59,13 +59,16 @@ impl SinkBuffer {
         match self {
             Self::Rows { batches } => batches.push((batch.columns, batch.changes)),
             Self::Payloads { encoder, key_encoder, values, keys, timestamps_us, blocks } => {
+                let before = values.byte_len();
                 encoder.encode(&batch.columns, values).map_err(|error| error.to_string())?;
+                let grown = values.byte_len() - before;
                 if let Some((columns, encoder)) = key_encoder {
                     let key = batch.columns.project(columns).map_err(|error| error.to_string())?;
                     encoder.encode(&key, keys).map_err(|error| error.to_string())?;
                 }
                 timestamps_us.extend_from_slice(&batch.event_times_us);
-                if values.byte_len() >= BLOCK_BYTES {
+                // Another batch like this one would not fit: growing a block would copy it.
+                if values.byte_len() + grown >= BLOCK_BYTES {
                     blocks.push(block(key_encoder.is_some(), values, keys, timestamps_us));
                 }
             }
@@ -97,8 +100,7 @@ fn block(
     keys: &mut PayloadBuilder,
     timestamps_us: &mut Vec<i64>,
 ) -> PayloadBlock {
-    // Room for a full block and the batch that filled it; what is not written to is never given pages.
-    let fresh = || PayloadBuilder::with_capacity(timestamps_us.len(), 3 * BLOCK_BYTES);
+    let fresh = || PayloadBuilder::with_capacity(timestamps_us.len(), BLOCK_BYTES);
     let (values, keys) = (std::mem::replace(values, fresh()), std::mem::take(keys));
     PayloadBlock {
         values: values.finish(),

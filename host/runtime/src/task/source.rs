@@ -17,8 +17,8 @@ use crate::status::{PartitionMeter, StepMeter};
 use crate::worker::{Activity, Task};
 
 /// One poll takes at most about this much, so that barriers and other tasks never wait long.
-pub const POLL_RECORDS: usize = 4096;
-pub const POLL_BYTES: usize = 2 << 20;
+pub const POLL_RECORDS: usize = 2048;
+pub const POLL_BYTES: usize = 1 << 20;
 
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
