@@ -15,9 +15,19 @@
 //! | `avg`     | decimal(p, s)                   | decimal(min(38, p + 4), min(38, s + 4))  | 24    | exact sum, divided once, halves away from zero |
 //! | `min, max`| integers, floats, decimals, date, timestamps, bool, utf8, binary | the argument's | width | NaN is the largest float; -0.0 is 0.0; text by bytes |
 //!
-//! All but `count()` leave nulls out; `sum`, `avg`, `min` and `max` of nothing but nulls are null. A reject (code
-//! `overflow`) leaves all aggregates of its row as they were. Sums of floats depend on the order of the rows in the
-//! last bits; every other result depends on the set of rows alone.
+//! | `count_distinct` | any that can be a key     | int64                                    | its values | a value that would pass 4 MiB a key is a reject (`too-large`) |
+//! | `approx_count_distinct` | the same             | int64                                    | to 4 KiB | within 1.6 % (one standard error) |
+//! | `first, last` | any                         | the argument's                           | 24, 48 with decimals | by event time; of one time `first` keeps the smallest value, `last` the largest |
+//! | `variance, stddev` | any number             | float64                                  | 24    | of a sample: null for a single value; infinities and NaN give NaN |
+//! | `var_pop, stddev_pop` | the same            | float64                                  | 24    | of all values; decimals are taken as float64 |
+//! | `median`, `percentile(x, 0.95)` | the same  | float64                                  | to 32 KiB | the value of that rank (nearest rank) within 1 %, see [`cell`]'s `quantile` |
+//! | `top(x, 5)` | any but binary                | utf8: a JSON array                       | its values | the largest, largest first; 1 MiB a key as below |
+//! | `collect(x)`, `collect(x, 5)` | the same    | utf8: a JSON array                       | its values | by event time, of one time the smallest first; a value that would pass 1 MiB a key is a reject (`too-large`) |
+//! | `bool_and, bool_or` | bool                  | bool                                     | 8     | |
+//!
+//! All but `count()` leave nulls out; what counts is 0 and everything else is null when there is nothing but nulls. A
+//! reject (code `overflow` or `too-large`) leaves all aggregates of its row as they were. Sums, averages and variances of
+//! floats depend on the order of the rows in the last bits; every other result depends on the set of rows alone.
 //!
 //! A row is late when its window had closed before it was read (its end is not after the watermark of its source
 //! partition just before it), or when it was still in time there but the window has been fired already, which
@@ -26,15 +36,18 @@
 
 mod accumulator;
 mod argument;
+mod cell;
 mod finish;
 mod fire;
 mod fold;
 mod keyed;
+mod kind;
 #[expect(dead_code, reason = "windows that merge their panes are the first to call it")]
 mod merge;
 mod slots;
 mod tumbling;
 mod update;
+mod value;
 
 use std::sync::Arc;
 
@@ -42,9 +55,11 @@ use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
 
 use argument::Lane;
 
-use crate::expression::{Expression, ExpressionError, type_name};
+use crate::expression::{Expression, ExpressionError};
 use crate::window::TumblingWindow;
 
+pub use cell::{DISTINCT_BYTES_MAX, LIST_BYTES_MAX};
+pub use kind::{AggregateKind, LISTED_MAX, result_type};
 pub use tumbling::WindowAggregate;
 
 /// The stage of its rejects.
@@ -56,34 +71,6 @@ const MAX_DIGITS: u8 = 38;
 /// Digits that a decimal sum gains before its point, and an average behind it.
 const SUM_DIGITS: u8 = 10;
 const AVG_DIGITS: u8 = 4;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AggregateKind {
-    Count,
-    Sum,
-    Avg,
-    Min,
-    Max,
-}
-
-impl AggregateKind {
-    pub const ALL: [Self; 5] = [Self::Count, Self::Sum, Self::Avg, Self::Min, Self::Max];
-
-    /// The name in manifests.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Count => "count",
-            Self::Sum => "sum",
-            Self::Avg => "avg",
-            Self::Min => "min",
-            Self::Max => "max",
-        }
-    }
-
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-}
 
 /// One aggregate of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +124,7 @@ impl Aggregate {
 
     /// The width in which its values come: `count` needs to know only which are null.
     fn lane(&self) -> Lane {
-        if self.kind == AggregateKind::Count { Lane::Rows } else { Lane::of(&self.argument_type()) }
+        self.kind.lane(&self.argument_type())
     }
 
     fn result_type(&self) -> Result<DataType, ExpressionError> {
@@ -148,31 +135,11 @@ impl Aggregate {
     }
 
     fn field(&self) -> Result<FieldRef, ExpressionError> {
-        let nullable = self.kind != AggregateKind::Count && self.argument.as_ref().is_none_or(Expression::is_nullable);
+        // A sample of one value has no variance.
+        let can_be_null = matches!(self.kind, AggregateKind::Stddev | AggregateKind::Variance);
+        let of_nulls = self.argument.as_ref().is_none_or(Expression::is_nullable);
+        let nullable = !self.kind.counts() && (can_be_null || of_nulls);
         Ok(Arc::new(Field::new(&self.name, self.result_type()?, nullable)))
-    }
-}
-
-/// The table at the top of this file.
-///
-/// # Errors
-/// What `kind` needs, when it cannot take such an argument. [`DataType::Null`] stands for no argument.
-pub fn result_type(kind: AggregateKind, argument: &DataType) -> Result<DataType, String> {
-    use AggregateKind::{Avg, Count, Max, Min, Sum};
-    let name = kind.name();
-    match (kind, argument) {
-        (Count, _) => Ok(DataType::Int64),
-        (_, DataType::Null) => Err(format!("`{name}` needs something to aggregate: {name}(column)")),
-        (Sum, DataType::Decimal128(p, s)) => Ok(DataType::Decimal128(MAX_DIGITS.min(p + SUM_DIGITS), *s)),
-        (Avg, DataType::Decimal128(p, s)) => {
-            let scale = (MAX_DIGITS as i8).min(s + AVG_DIGITS as i8);
-            Ok(DataType::Decimal128(MAX_DIGITS.min(p + AVG_DIGITS), scale))
-        }
-        (Sum, other) if other.is_signed_integer() => Ok(DataType::Int64),
-        (Sum, other) if other.is_unsigned_integer() => Ok(DataType::UInt64),
-        (Sum | Avg, other) if other.is_integer() || other.is_floating() => Ok(DataType::Float64),
-        (Sum | Avg, other) => Err(format!("`{name}` takes numbers, not {}", type_name(other))),
-        (Min | Max, other) => Ok(other.clone()),
     }
 }
 

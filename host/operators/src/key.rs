@@ -75,6 +75,26 @@ impl KeyBatch {
         self.hashes.is_empty()
     }
 
+    /// The values of one column as keys, without key groups.
+    ///
+    /// # Errors
+    /// When the column's type cannot be a key, or its values take too many bytes.
+    pub(crate) fn of(column: &ArrayRef) -> Result<Self, String> {
+        let (bytes, ends) = encode::encode(std::slice::from_ref(column), column.len())?;
+        let mut keys = Self { bytes, ends, ..Self::default() };
+        keys.hash();
+        Ok(keys)
+    }
+
+    fn hash(&mut self) {
+        self.hashes.reserve(self.ends.len());
+        let mut start = 0;
+        for end in self.ends.iter().map(|end| *end as usize) {
+            self.hashes.push(key::hash(&self.bytes[start..end]));
+            start = end;
+        }
+    }
+
     /// The canonical bytes of one row's key.
     #[inline]
     pub fn key(&self, row: usize) -> &[u8] {
@@ -184,12 +204,8 @@ impl KeyEncoder {
 
     fn keys(&self, arrays: &[ArrayRef], rows: usize) -> Result<KeyBatch, StepFault> {
         let (bytes, ends) = encode::encode(arrays, rows).map_err(StepFault::Internal)?;
-        let mut keys = KeyBatch { bytes, ends, hashes: Vec::with_capacity(rows), key_groups: Vec::with_capacity(rows) };
-        let mut start = 0;
-        for end in keys.ends.iter().map(|end| *end as usize) {
-            keys.hashes.push(key::hash(&keys.bytes[start..end]));
-            start = end;
-        }
+        let mut keys = KeyBatch { bytes, ends, hashes: Vec::new(), key_groups: Vec::with_capacity(rows) };
+        keys.hash();
         keys.key_groups.extend(keys.hashes.iter().map(|hash| key::key_group(*hash, self.key_groups)));
         Ok(keys)
     }

@@ -5,6 +5,7 @@
 use arrow_schema::DataType;
 
 use super::argument::Lane;
+use super::cell::Column;
 use super::{Aggregate, AggregateKind};
 
 /// One bit per slot.
@@ -142,6 +143,8 @@ pub(super) enum Accumulator {
         /// Bytes of the values alone.
         bytes: usize,
     },
+    /// Of the kinds whose state is more than a number.
+    Cells(Box<dyn Column>),
 }
 
 /// The largest number of so many digits.
@@ -157,8 +160,9 @@ impl Accumulator {
             AggregateKind::Count => Self::Count(Vec::new()),
             AggregateKind::Sum => Self::sum(lane, &argument),
             AggregateKind::Avg => Self::mean(lane, &argument),
-            AggregateKind::Min => Self::extreme(lane, Keep::Smaller),
-            AggregateKind::Max => Self::extreme(lane, Keep::Larger),
+            AggregateKind::Min | AggregateKind::BoolAnd => Self::extreme(lane, Keep::Smaller),
+            AggregateKind::Max | AggregateKind::BoolOr => Self::extreme(lane, Keep::Larger),
+            kind => Self::Cells(kind.cells(lane, argument)),
         }
     }
 
@@ -194,13 +198,18 @@ impl Accumulator {
             Lane::F64 => Self::ExtremeF64(Fold::new(if least { f64::NEG_INFINITY } else { f64::NAN }), keep),
             Lane::I128 => Self::ExtremeI128(Fold::new(if least { i128::MIN } else { i128::MAX }), keep),
             Lane::Bytes => Self::ExtremeBytes { values: Vec::new(), keep, bytes: 0 },
-            Lane::I64 | Lane::Rows => Self::ExtremeI64(Fold::new(if least { i64::MIN } else { i64::MAX }), keep),
+            Lane::I64 | Lane::Rows | Lane::Canonical => {
+                Self::ExtremeI64(Fold::new(if least { i64::MIN } else { i64::MAX }), keep)
+            }
         }
     }
 
     /// Whether a row's value can be too much for it, so that its argument's largest value must be known.
     pub(super) fn is_bounded(&self) -> bool {
-        matches!(self, Self::SumI64(_) | Self::SumU64(_) | Self::SumI128(_) | Self::MeanI128 { .. })
+        match self {
+            Self::Cells(column) => column.is_bounded(),
+            other => matches!(other, Self::SumI64(_) | Self::SumU64(_) | Self::SumI128(_) | Self::MeanI128 { .. }),
+        }
     }
 
     pub(super) fn resize(&mut self, slots: usize) {
@@ -222,6 +231,7 @@ impl Accumulator {
             Self::ExtremeU64(fold, _) => fold.resize(slots),
             Self::ExtremeI128(fold, _) => fold.resize(slots),
             Self::ExtremeBytes { values, .. } => values.resize(slots, None),
+            Self::Cells(column) => column.resize(slots),
         }
     }
 
@@ -240,6 +250,7 @@ impl Accumulator {
             Self::ExtremeU64(fold, _) => fold.byte_size(),
             Self::ExtremeI128(fold, _) => fold.byte_size(),
             Self::ExtremeBytes { values, bytes, .. } => values.capacity() * size_of::<Option<Box<[u8]>>>() + bytes,
+            Self::Cells(column) => column.byte_size(),
         }
     }
 }

@@ -9,6 +9,8 @@ use arrow_buffer::{NullBuffer, ScalarBuffer};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType};
 
+use crate::key::KeyBatch;
+
 /// How values of a type are accumulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
@@ -22,6 +24,8 @@ pub(super) enum Lane {
     I128,
     /// Text and binary.
     Bytes,
+    /// Any type that a key can have, as canonical key bytes.
+    Canonical,
 }
 
 impl Lane {
@@ -45,6 +49,7 @@ pub(super) enum Values {
     F64(ScalarBuffer<f64>),
     I128(ScalarBuffer<i128>),
     Bytes(BinaryArray),
+    Canonical(KeyBatch),
 }
 
 /// One aggregate's argument, a value per row of the batch.
@@ -54,16 +59,25 @@ pub(super) struct Argument {
     nulls: Option<NullBuffer>,
     /// No value is further from zero than this; values that are null may count.
     pub largest: u128,
+    /// The values take at most so much when stored one by one.
+    pub stored_bytes: usize,
+    /// When the rows happened.
+    pub times_us: ScalarBuffer<i64>,
 }
 
 impl Argument {
     /// The argument of `count()`.
-    pub(super) fn rows() -> Self {
-        Self { values: Values::Rows, nulls: None, largest: 0 }
+    pub(super) fn rows(times_us: &ScalarBuffer<i64>) -> Self {
+        Self { values: Values::Rows, nulls: None, largest: 0, stored_bytes: 0, times_us: times_us.clone() }
     }
 
-    /// `bounded`: whether [`Argument::largest`] is needed.
-    pub(super) fn new(array: &ArrayRef, lane: Lane, bounded: bool) -> Result<Self, ArrowError> {
+    /// `bounded`: whether [`Argument::largest`] and [`Argument::stored_bytes`] are needed.
+    pub(super) fn new(
+        array: &ArrayRef,
+        times_us: &ScalarBuffer<i64>,
+        lane: Lane,
+        bounded: bool,
+    ) -> Result<Self, ArrowError> {
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
         let values = match lane {
             Lane::Rows => Values::Rows,
@@ -72,9 +86,10 @@ impl Argument {
             Lane::F64 => Values::F64(cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().values().clone()),
             Lane::I128 => Values::I128(array.as_primitive::<Decimal128Type>().values().clone()),
             Lane::Bytes => Values::Bytes(cast(array, &DataType::Binary)?.as_binary::<i32>().clone()),
+            Lane::Canonical => Values::Canonical(KeyBatch::of(array).map_err(ArrowError::ComputeError)?),
         };
-        let largest = if bounded { largest(&values) } else { 0 };
-        Ok(Self { values, nulls, largest })
+        let (largest, stored_bytes) = if bounded { (largest(&values), stored_bytes(&values)) } else { (0, 0) };
+        Ok(Self { values, nulls, largest, stored_bytes, times_us: times_us.clone() })
     }
 
     #[inline]
@@ -100,6 +115,21 @@ fn largest(values: &Values) -> u128 {
         Values::I64(values) => values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0).into(),
         Values::U64(values) => values.iter().copied().max().unwrap_or(0).into(),
         Values::I128(values) => values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0),
-        Values::Rows | Values::F64(_) | Values::Bytes(_) => 0,
+        Values::Rows | Values::F64(_) | Values::Bytes(_) | Values::Canonical(_) => 0,
+    }
+}
+
+fn stored_bytes(values: &Values) -> usize {
+    match values {
+        Values::Rows => 0,
+        Values::I64(values) => values.len() * size_of::<i64>(),
+        Values::U64(values) => values.len() * size_of::<u64>(),
+        Values::F64(values) => values.len() * size_of::<f64>(),
+        Values::I128(values) => values.len() * size_of::<i128>(),
+        Values::Bytes(values) => {
+            let offsets = values.value_offsets();
+            (offsets[offsets.len() - 1] - offsets[0]) as usize + values.len() * size_of::<u32>()
+        }
+        Values::Canonical(values) => values.byte_size(),
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use arrow_array::types::{Decimal128Type, Float64Type, Int64Type, UInt64Type};
 use arrow_array::{ArrayRef, ArrowPrimitiveType, BinaryArray, Int64Array, PrimitiveArray, new_empty_array};
 use arrow_cast::cast;
-use arrow_schema::DataType;
+use arrow_schema::{ArrowError, DataType};
 
 use super::accumulator::{Accumulator, Sum};
 use super::slots::Accumulators;
+use super::value::{self, Value};
 use crate::key::timestamps;
 use crate::operator::StepFault;
 
@@ -43,6 +44,13 @@ impl<'a> Finish<'a> {
             A::SumI128(_) | A::MeanI128 { .. } | A::ExtremeI128(_, _) => {
                 let digits = self.gather::<Decimal128Type>(|column, slot| i128_at(column, slot, self.added_scale));
                 Arc::new(digits.with_data_type(data_type.clone()))
+            }
+            A::Cells(_) => {
+                let values = self.slots().map(|(column, slot)| match column {
+                    A::Cells(column) => column.value(slot),
+                    _ => Value::Null,
+                });
+                value::array(&values.collect::<Vec<_>>(), data_type)?
             }
             A::ExtremeBytes { .. } => {
                 let values = self.slots().map(|(column, slot)| match column {
@@ -118,7 +126,7 @@ fn decimal_mean(sum: i128, count: u64, added_scale: u32) -> i128 {
     sum / count * scale + part / count + rounding
 }
 
-fn from_i64(values: &Int64Array, data_type: &DataType) -> Result<ArrayRef, StepFault> {
+pub(super) fn from_i64(values: &Int64Array, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
     Ok(match data_type {
         DataType::Timestamp(_, _) => timestamps(values, data_type),
         DataType::Date32 => cast(&cast(values, &DataType::Int32)?, data_type)?,

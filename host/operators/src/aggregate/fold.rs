@@ -22,12 +22,12 @@ pub(super) fn arguments(
     let mut refused: Vec<Reject> = Vec::new();
     for (aggregate, column) in aggregates.iter().zip(columns) {
         let Some(expression) = &aggregate.argument else {
-            arguments.push(Argument::rows());
+            arguments.push(Argument::rows(&batch.event_times_us));
             continue;
         };
         let evaluated = expression.evaluate(batch);
         refused.extend(evaluated.rejects);
-        let argument = Argument::new(&evaluated.array, aggregate.lane(), column.is_bounded())?;
+        let argument = Argument::new(&evaluated.array, &batch.event_times_us, aggregate.lane(), column.is_bounded())?;
         if column.is_bounded() {
             let too_large = rows.clone().filter(|row| !column.takes(&argument, *row));
             refused.extend(too_large.map(|row| overflow(row, aggregate)));
@@ -76,8 +76,17 @@ pub(super) fn fold(
     }
 }
 
+/// What a row that does not fit is told.
 fn overflow(row: u32, aggregate: &Aggregate) -> Reject {
     let text = aggregate.argument.as_ref().map_or("", |argument| argument.text());
     let (name, kind) = (&aggregate.name, aggregate.kind.name());
-    Reject::new(row, "overflow", format!("`{name}`: this row would make {kind}({text}) too large for its type"))
+    match aggregate.kind.bytes_max() {
+        None => {
+            Reject::new(row, "overflow", format!("`{name}`: this row would make {kind}({text}) too large for its type"))
+        }
+        Some(bytes) => {
+            let limit = format!("the {} MiB that a key's values may take", bytes >> 20);
+            Reject::new(row, "too-large", format!("`{name}`: with this row {kind}({text}) would pass {limit}"))
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Adds slots to slots: panes to windows, sessions to the session that swallows them.
 //!
 //! Invariant: a pair of slots is merged in every aggregate or in none, and the slot added to then holds what it would
-//! hold had all rows of both been folded into it.
+//! hold had all rows of both been folded into it. Cells that are bounded in bytes are so for rows alone: a merge of two
+//! that fit is taken.
 
 use super::accumulator::{Accumulator, Fold, Keep, Mean, Sum};
 use super::slots::Accumulators;
@@ -115,6 +116,7 @@ impl Accumulator {
             Self::MeanI128 { mean, .. } => {
                 mean.merge(pairs, part!(other, Self::MeanI128 { mean, .. } => mean), i128::wrapping_add);
             }
+            Self::Cells(column) => column.merge(pairs, part!(other, Self::Cells(other) => &**other)),
             extreme => extreme.merge_extreme(pairs, other),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A stored value is one byte [`VALUE_VERSION`], then each aggregate in order, all numbers little-endian:
 //! a count is 8 bytes; anything else is one byte 0 (no value yet) or 1, and with 1 the value: 8 bytes (16 for
-//! decimals and for the sum of an integer average), an average's count as 8 more, text as a u32 length and bytes.
+//! decimals and for the sum of an integer average), an average's count as 8 more, text as a u32 length and bytes. What a
+//! cell stores is said in its file.
 
 use weir_state::table::Slots;
 
@@ -64,13 +65,13 @@ macro_rules! stored {
 }
 stored!(i64: 8, u64: 8, f64: 8, i128: 16);
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], String> {
+pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], String> {
     let (head, tail) = rest.split_first_chunk::<N>().ok_or("it ends too early")?;
     *rest = tail;
     Ok(*head)
 }
 
-fn is_seen(rest: &mut &[u8]) -> Result<bool, String> {
+pub(super) fn is_seen(rest: &mut &[u8]) -> Result<bool, String> {
     match take::<1>(rest)? {
         [0] => Ok(false),
         [1] => Ok(true),
@@ -133,6 +134,7 @@ fn write(column: &Accumulator, slot: usize, value: &mut Vec<u8>) {
         Accumulator::SumI128(Sum { fold, .. }) | Accumulator::ExtremeI128(fold, _) => write_fold(fold, slot, value),
         Accumulator::MeanInteger(mean) | Accumulator::MeanI128 { mean, .. } => write_mean(mean, slot, value),
         Accumulator::MeanF64(mean) => write_mean(mean, slot, value),
+        Accumulator::Cells(column) => column.write(slot, value),
         Accumulator::ExtremeBytes { values, .. } => match &values[slot] {
             None => value.push(0),
             Some(text) => {
@@ -156,6 +158,7 @@ fn read(column: &mut Accumulator, slot: usize, rest: &mut &[u8]) -> Result<(), S
         Accumulator::SumF64(fold) | Accumulator::ExtremeF64(fold, _) => drop(read_fold(fold, slot, rest)?),
         Accumulator::MeanInteger(mean) | Accumulator::MeanI128 { mean, .. } => drop(read_mean(mean, slot, rest)?),
         Accumulator::MeanF64(mean) => drop(read_mean(mean, slot, rest)?),
+        Accumulator::Cells(column) => column.read(slot, rest)?,
         Accumulator::ExtremeBytes { values, bytes, .. } => {
             if is_seen(rest)? {
                 let length = u32::from_le_bytes(take(rest)?) as usize;

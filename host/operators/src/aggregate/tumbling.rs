@@ -271,8 +271,10 @@ fn sort(placed: &mut Vec<Placed>, key_groups: Range<u16>) {
 
 fn layout(spec: &WindowSpec, aggregates: &[Aggregate]) -> String {
     let key: Vec<String> = spec.key.iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
-    let aggregates: Vec<String> =
-        aggregates.iter().map(|made| format!("{} {}({})", made.name, made.kind.name(), made.argument_type())).collect();
+    let aggregates: Vec<String> = aggregates
+        .iter()
+        .map(|made| format!("{} {}({})", made.name, made.kind.state_name(), made.argument_type()))
+        .collect();
     format!(
         "tumbling/{} size_us={} offset_us={} key=[{}] aggregates=[{}]",
         super::slots::VALUE_VERSION,

@@ -15,7 +15,7 @@ pub(super) struct Touched<'a> {
 
 impl Touched<'_> {
     #[inline]
-    fn each(self, argument: &Argument, mut value: impl FnMut(usize, u32)) {
+    pub(super) fn each(self, argument: &Argument, mut value: impl FnMut(usize, u32)) {
         let pairs = self.rows.iter().zip(self.slots);
         if argument.has_nulls() {
             let valid = pairs.filter(|(row, _)| !argument.is_null(**row));
@@ -72,14 +72,21 @@ impl Accumulator {
             Self::SumI64(sum) => sum.reserve(argument.largest, rows),
             Self::SumU64(sum) => sum.reserve(argument.largest, rows),
             Self::SumI128(sum) | Self::MeanI128 { mean: Mean { sum, .. }, .. } => sum.reserve(argument.largest, rows),
+            Self::Cells(column) => column.surely_fits(argument, touched),
             _ => true,
         }
     }
 
     /// Whether the row's value, whatever the key, is within what the aggregate can take.
     pub(super) fn takes(&self, argument: &Argument, row: u32) -> bool {
-        let (Self::MeanI128 { largest, .. }, Values::I128(values)) = (self, &argument.values) else { return true };
-        argument.is_null(row) || values[row as usize].unsigned_abs() <= *largest
+        if argument.is_null(row) {
+            return true;
+        }
+        match (self, &argument.values) {
+            (Self::MeanI128 { largest, .. }, Values::I128(values)) => values[row as usize].unsigned_abs() <= *largest,
+            (Self::Cells(column), _) => column.takes(argument, row as usize),
+            _ => true,
+        }
     }
 
     /// Whether the row's value can be added to the slot.
@@ -95,6 +102,7 @@ impl Accumulator {
                 let sum_then = sum.fold.values[slot].checked_add(values[row_index]);
                 sum_then.is_some_and(|then| then.unsigned_abs() <= sum.limit)
             }
+            (Self::Cells(column), _) => column.fits(argument, row_index, slot),
             _ => true,
         }
     }
@@ -138,6 +146,7 @@ impl Accumulator {
             (Self::MeanI128 { mean, .. }, Values::I128(values)) => {
                 touched.mean(argument, values, mean, i128::wrapping_add);
             }
+            (Self::Cells(column), _) => column.update(argument, touched),
             (extreme, _) => extreme.update_extreme(argument, touched),
         }
     }
