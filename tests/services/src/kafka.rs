@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::install::{JAVA, MAVEN, find_or_install};
 use crate::process::Process;
+use crate::proxy::Proxy;
 
 const START_BOUND: Duration = Duration::from_secs(60);
 const ANSWER_BOUND: Duration = Duration::from_secs(1);
@@ -22,10 +23,20 @@ const VERSION: &str = "4.3.1";
 
 const POM: &str = include_str!("../pom.xml");
 
+/// Where a broker listens.
+#[derive(Clone, Copy)]
+struct Ports {
+    broker: u16,
+    /// Where it tells clients to connect.
+    advertised: u16,
+    controller: u16,
+}
+
 /// A running broker.
 #[derive(Debug)]
 pub struct Kafka {
     process: Process,
+    /// Where clients are told to connect.
     port: u16,
     // Dropped after the process: fields drop in order.
     _folder: tempfile::TempDir,
@@ -37,18 +48,33 @@ impl Kafka {
     /// # Errors
     /// When a program or a jar is missing, or the broker does not come up.
     pub fn start() -> Result<Self> {
+        let [port, controller] = crate::free_ports()?;
+        Self::launch(Ports { broker: port, advertised: port, controller })
+    }
+
+    /// Starts a broker that clients reach through a proxy alone.
+    ///
+    /// # Errors
+    /// As [`Kafka::start`].
+    pub fn start_behind_proxy() -> Result<(Self, Proxy)> {
+        let [broker, controller] = crate::free_ports()?;
+        let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], broker)))?;
+        let ports = Ports { broker, advertised: proxy.port(), controller };
+        Ok((Self::launch(ports)?, proxy))
+    }
+
+    fn launch(ports: Ports) -> Result<Self> {
         let java = find_or_install(JAVA)?;
         let jars = jars()?;
         let folder = tempfile::Builder::new().prefix("weir-kafka-").tempdir()?;
-        let (port, controller) = (crate::free_port()?, crate::free_port()?);
         let properties = folder.path().join("server.properties");
-        std::fs::write(&properties, server_properties(folder.path(), port, controller))?;
+        std::fs::write(&properties, server_properties(folder.path(), ports))?;
         format_storage(&java, &jars, &properties)?;
         let mut command = Command::new(&java);
         command.args([HEAP, "-XX:+UseSerialGC", "-cp"]).arg(class_path(&jars)).arg("kafka.Kafka").arg(&properties);
         let mut process = Process::spawn("Kafka", command, &folder.path().join("kafka.log"))?;
-        process.wait_ready(START_BOUND, || answers(port))?;
-        Ok(Self { process, port, _folder: folder })
+        process.wait_ready(START_BOUND, || answers(ports.broker))?;
+        Ok(Self { process, port: ports.advertised, _folder: folder })
     }
 
     /// `host:port`.
@@ -65,13 +91,14 @@ fn class_path(jars: &Path) -> PathBuf {
     jars.join("*")
 }
 
-fn server_properties(folder: &Path, port: u16, controller: u16) -> String {
+fn server_properties(folder: &Path, ports: Ports) -> String {
+    let Ports { broker, advertised, controller } = ports;
     let data = folder.join("data");
     let lines = [
         "process.roles=broker,controller".to_owned(),
         "node.id=1".to_owned(),
-        format!("listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}"),
-        format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}"),
+        format!("listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}"),
+        format!("advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}"),
         "controller.listener.names=CONTROLLER".to_owned(),
         format!("controller.quorum.bootstrap.servers=127.0.0.1:{controller}"),
         format!("log.dirs={}", data.display()),

@@ -1,4 +1,5 @@
-//! Real services for tests: a Kafka broker, a PostgreSQL server, and the `weir` binary under test.
+//! Real services for tests: a Kafka broker, a PostgreSQL server, and the `weir` binary under test; and a proxy that lets
+//! connections break where a test wants it.
 //!
 //! Invariant: a service that was started is killed and reaped when its handle is dropped, and dies with this process
 //! whatever ends it. Everything listens on free loopback ports and keeps its data in a folder that goes with it.
@@ -10,10 +11,12 @@ pub mod kafka;
 pub mod pipeline;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 
 pub use kafka::Kafka;
 pub use pipeline::{Run, Weir};
 pub use postgres::Postgres;
+pub use proxy::Proxy;
 
 use std::path::{Path, PathBuf};
 
@@ -39,5 +42,22 @@ pub fn repository() -> &'static Path {
 /// # Errors
 /// When the machine has none left.
 pub fn free_port() -> std::io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    free_ports().map(|[port]| port)
+}
+
+/// Loopback ports that nobody listens on now, each another one.
+///
+/// # Errors
+/// As [`free_port`].
+pub fn free_ports<const N: usize>() -> std::io::Result<[u16; N]> {
+    // All are held until the last is found: the system may give one that was let go at once again.
+    let mut held = Vec::with_capacity(N);
+    for _ in 0..N {
+        held.push(std::net::TcpListener::bind(("127.0.0.1", 0))?);
+    }
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&held) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
 }
