@@ -64,6 +64,7 @@ pub fn demo(args: &DemoArgs, format: Format) -> Result<(), Failure> {
         watch: Duration::from_secs(5),
         crash_at: None,
         outside: Outside::default(),
+        evict_always: false,
     };
     let shown = |text: String| {
         if format == Format::Text {

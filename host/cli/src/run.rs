@@ -44,6 +44,9 @@ pub struct RunArgs {
     /// For tests of recovery: abort at sealed:N, durable:N or exposed:N.
     #[arg(long, hide = true, value_parser = crash_point)]
     pub crash_at: Option<CrashPoint>,
+    /// For tests: state leaves memory at every barrier, wherever it can.
+    #[arg(long, hide = true)]
+    pub evict: bool,
     /// No progress display.
     #[arg(short, long)]
     pub quiet: bool,
@@ -61,6 +64,7 @@ pub fn run(args: &RunArgs, format: Format) -> Result<(), Failure> {
         watch: Duration::from_secs(args.watch_s),
         crash_at: args.crash_at,
         outside: Outside::default(),
+        evict_always: args.evict,
     };
     let head = format!(
         "{} · profile {} · state {}",

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::ops::Range;
 
+use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
 
 use crate::key::KeyedBatch;
@@ -88,8 +89,22 @@ pub trait KeyedOperator: Any + Send {
     /// Keys held; a key counts once per window or other bucket of time.
     fn keys(&self) -> usize;
 
-    /// Bytes of state held.
+    /// Bytes of state held in memory.
     fn byte_size(&self) -> usize;
+
+    /// Writes away state that was not touched for long, right after a seal, until `bytes` are out of memory; answers how
+    /// many are. It comes back when rows or time ask for it. State that has no time of its own stays.
+    ///
+    /// # Errors
+    /// The disk's; nothing is lost then.
+    fn evict(&mut self, _bytes: usize, _spill: &Spill) -> std::io::Result<usize> {
+        Ok(0)
+    }
+
+    /// Bytes of state that was written away.
+    fn cold_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// A part as what it is.

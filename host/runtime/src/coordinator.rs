@@ -6,6 +6,7 @@
 
 mod ending;
 mod gathering;
+mod pausing;
 mod recovery;
 mod swapping;
 
@@ -124,6 +125,7 @@ pub struct Coordinator {
     swaps: swapping::Swaps,
     rejects: gathering::SinkRejects,
     meta_at_append: HashMap<u64, EpochMeta>,
+    pausing: pausing::Pausing,
     started: Instant,
     outcome: Option<Outcome>,
     stop_deadline: Option<Instant>,
@@ -146,6 +148,7 @@ impl Coordinator {
             swaps: swapping::Swaps::new(recovery.watch),
             rejects: gathering::SinkRejects::default(),
             meta_at_append: HashMap::new(),
+            pausing: pausing::Pausing::default(),
             started: Instant::now(),
             outcome: None,
             stop_deadline: None,
@@ -195,8 +198,8 @@ impl Coordinator {
                     self.command_sink(sink, SinkCommand::Recover { acked });
                 }
                 Effect::Flush { sink } => self.command_sink(sink, SinkCommand::Flush),
-                Effect::PauseSources => self.wiring.shared.set_paused(true),
-                Effect::ResumeSources => self.wiring.shared.set_paused(false),
+                Effect::PauseSources => self.pause_by_protocol(true),
+                Effect::ResumeSources => self.pause_by_protocol(false),
                 Effect::Refuse { sink, refusal } => self.refuse(sink, refusal),
             }
         }
@@ -406,6 +409,7 @@ impl Coordinator {
         if rows > 0 || bytes > 0 {
             self.input(Input::Progressed { rows, bytes });
         }
+        self.watch_state_budget();
         self.input(Input::Tick { now_us: self.started.elapsed().as_micros() as u64 });
         let ended = self.wiring.shared.ended.load(std::sync::atomic::Ordering::Acquire);
         if ended == self.wiring.source_tasks && !self.finishing && self.stop_deadline.is_none() {

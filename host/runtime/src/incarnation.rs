@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use weir_checkpoint::Limits;
 use weir_sandbox::SandboxEngine;
-use weir_state::{Identity, OpenError, Recovered, Store};
+use weir_state::{Identity, OpenError, Recovered, Spill, Store};
 use weir_stream::{PartitionReader, SinkError, SourceError};
 
 use crate::channel::Wake;
@@ -27,6 +27,7 @@ use crate::outside::Outside;
 use crate::plan::Plan;
 use crate::shared::{Shared, TaskFault};
 use crate::sink_runner::{self, SinkCommand};
+use crate::state_budget::StateBudget;
 use crate::status::PipelineState;
 use crate::worker;
 
@@ -46,6 +47,8 @@ pub struct Setup {
     /// For tests of recovery: everything ends at this point.
     pub crash_at: Option<CrashPoint>,
     pub outside: Outside,
+    /// For tests: state leaves memory at every barrier, wherever it can.
+    pub evict_always: bool,
 }
 
 /// Why an incarnation did not start.
@@ -99,10 +102,11 @@ pub fn run(
 
     let (task_events, task_events_in) = unbounded();
     let wakes: Vec<Wake> = (0..setup.workers).map(|_| Wake::default()).collect();
-    let shared = Arc::new(Shared::new(wakes.clone(), task_events, setup.outside.clock.clone()));
+    let clock = setup.outside.clock.clone();
+    let shared = Arc::new(Shared::new(wakes.clone(), task_events, clock, state_budget(plan, setup)));
     let assembled =
         assemble::Assembly { plan, setup, key_groups, plugins: &plugins, status, wakes: &wakes, meta: &mut meta }
-            .build(readers, recovered.state)?;
+            .build(readers, recovered.state, &shared.state_budget)?;
 
     let sinks = recover_sinks(plan, &mut meta, &mut store, &recovered.outbox)?;
     status.restore(&meta, recovered.last_epoch);
@@ -162,6 +166,11 @@ fn open_state(plan: &Plan, setup: &Setup) -> Result<(Store, Recovered, EpochMeta
     let meta = recovered.meta.as_deref().map_or_else(|| Ok(EpochMeta::default()), EpochMeta::decode);
     let meta = meta.map_err(|cause| StartError::Meta { dir: setup.state_dir.clone(), cause })?;
     Ok((store, recovered, meta))
+}
+
+fn state_budget(plan: &Plan, setup: &Setup) -> StateBudget {
+    let spill = Spill::new(Arc::clone(&setup.outside.disk), setup.state_dir.clone());
+    StateBudget::new(plan.manifest.state.memory.bytes(), spill, setup.evict_always)
 }
 
 fn limits(plan: &Plan) -> Limits {

@@ -35,6 +35,7 @@ pub mod pipeline;
 pub mod plan;
 mod shared;
 mod sink_runner;
+pub mod state_budget;
 pub mod status;
 mod task;
 pub mod trial;

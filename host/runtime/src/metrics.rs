@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, encoding::EncodeMetric};
 
 use crate::barrier::StepCounts;
+use crate::state_budget::StateSize;
 use crate::status::{PipelineState, Status};
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -60,6 +61,16 @@ impl Page {
         for (name, help, of) in families {
             let steps = self.0.steps.iter().map(|(step, counts)| (vec![("step", step.clone())], of(counts)));
             counter(encoder, name, help, steps)?;
+        }
+        type Held = fn(&StateSize) -> u64;
+        let held: [(&str, &str, Held); 3] = [
+            ("step_state_keys", "Keys held, once per window", |state| state.keys),
+            ("step_state_bytes", "Keyed state in memory", |state| state.bytes),
+            ("step_cold_bytes", "Keyed state written away for lack of memory", |state| state.cold_bytes),
+        ];
+        for (name, help, of) in held {
+            let steps = self.0.state_by_step.iter();
+            gauge(encoder, name, help, steps.map(|(step, state)| (vec![("step", step.clone())], of(state) as i64)))?;
         }
         let plugins = self.0.plugins.iter().map(|(step, plugin)| {
             let (name, version) = (plugin.name.clone(), plugin.version.clone());
@@ -133,6 +144,7 @@ mod tests {
     fn status() -> Status {
         let mut status = StatusBoard::new("shop".into(), "embedded".into()).status();
         status.steps.insert("clean".into(), StepCounts::default());
+        status.state_by_step.insert("sales".into(), StateSize { keys: 1, bytes: 1, cold_bytes: 1 });
         let plugin = ["clean-events", "1.0.0", "sha256:1", "sha256:1"].map(str::to_owned);
         let [name, version, running, manifest] = plugin;
         status.plugins.insert("clean".into(), PluginStatus { name, version, running, manifest, watched: false });

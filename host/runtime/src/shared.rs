@@ -11,6 +11,7 @@ use weir_stream::FunctionFault;
 use crate::barrier::{Barrier, TaskPart};
 use crate::channel::Wake;
 use crate::clock::Clock;
+use crate::state_budget::StateBudget;
 
 /// What tasks tell the coordinator.
 #[derive(Debug)]
@@ -49,12 +50,13 @@ pub struct Shared {
     pub ended: AtomicUsize,
     rows: AtomicU64,
     bytes: AtomicU64,
+    pub state_budget: StateBudget,
     wakes: Vec<Wake>,
     events: Sender<TaskEvent>,
 }
 
 impl Shared {
-    pub fn new(wakes: Vec<Wake>, events: Sender<TaskEvent>, clock: Clock) -> Self {
+    pub fn new(wakes: Vec<Wake>, events: Sender<TaskEvent>, clock: Clock, state_budget: StateBudget) -> Self {
         Self {
             clock,
             current: AtomicU64::new(0),
@@ -64,6 +66,7 @@ impl Shared {
             ended: AtomicUsize::new(0),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            state_budget,
             wakes,
             events,
         }

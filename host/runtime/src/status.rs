@@ -14,6 +14,7 @@ use weir_stream::time::NO_WATERMARK;
 use crate::barrier::StepCounts;
 use crate::coordinator::SwapResult;
 use crate::meta::EpochMeta;
+use crate::state_budget::StateSize;
 
 /// Where a pipeline is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,7 @@ pub struct StepMeter {
     pub rows_out: AtomicU64,
     pub rejected: AtomicU64,
     pub late: AtomicU64,
+    pub state: Mutex<StateSize>,
 }
 
 impl StepMeter {
@@ -44,6 +46,21 @@ impl StepMeter {
         self.rows_out.store(counts.rows_out, Relaxed);
         self.rejected.store(counts.rejected, Relaxed);
         self.late.store(counts.late, Relaxed);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = StateSize::default();
+    }
+
+    /// Notes what one task holds now instead of `before`.
+    pub fn replace_state(&self, before: StateSize, now: StateSize) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // An earlier incarnation's tasks may tell after the sums were set back.
+        let replace = |sum: u64, before: u64, now: u64| (sum + now).saturating_sub(before);
+        state.keys = replace(state.keys, before.keys, now.keys);
+        state.bytes = replace(state.bytes, before.bytes, now.bytes);
+        state.cold_bytes = replace(state.cold_bytes, before.cold_bytes, now.cold_bytes);
+    }
+
+    fn state(&self) -> StateSize {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn add(&self, counts: StepCounts) {
@@ -144,6 +161,8 @@ pub struct Status {
     pub durable_ago_ms: Option<u64>,
     pub sources: BTreeMap<String, Vec<PartitionStatus>>,
     pub steps: BTreeMap<String, StepCounts>,
+    /// Keyed state by step, where there is any.
+    pub state_by_step: BTreeMap<String, StateSize>,
     pub plugins: BTreeMap<String, PluginStatus>,
     pub sinks: BTreeMap<String, SinkStatus>,
     pub dead_letters: u64,
@@ -161,6 +180,7 @@ struct Board {
     plugins: BTreeMap<String, PluginStatus>,
     sinks: BTreeMap<String, SinkStatus>,
     log_trouble: Option<String>,
+    state_trouble: Option<String>,
     state_bytes: u64,
     log_bytes: u64,
     last_swap: Option<SwapStatus>,
@@ -188,6 +208,7 @@ impl StatusBoard {
             plugins: BTreeMap::new(),
             sinks: BTreeMap::new(),
             log_trouble: None,
+            state_trouble: None,
             state_bytes: 0,
             log_bytes: 0,
             last_swap: None,
@@ -261,6 +282,7 @@ impl StatusBoard {
         let mut board = self.board();
         let slot = match part {
             "epoch log" => &mut board.log_trouble,
+            "state" => &mut board.state_trouble,
             sink => &mut board.sinks.entry(sink.to_owned()).or_default().trouble,
         };
         match (&slot, &trouble) {
@@ -323,7 +345,7 @@ impl StatusBoard {
         if board.state != PipelineState::Running {
             return Err(board.reason.clone().unwrap_or_else(|| format!("{:?}", board.state).to_lowercase()));
         }
-        if let Some(trouble) = &board.log_trouble {
+        if let Some(trouble) = board.log_trouble.as_ref().or(board.state_trouble.as_ref()) {
             return Err(trouble.clone());
         }
         match board.sinks.iter().find_map(|(sink, status)| Some((sink, status.trouble.as_ref()?))) {
@@ -335,6 +357,8 @@ impl StatusBoard {
     pub fn status(&self) -> Status {
         let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         let steps = meters.iter().map(|(step, meter)| (step.to_string(), meter.counts())).collect();
+        let held = meters.iter().map(|(step, meter)| (step.to_string(), meter.state()));
+        let state_by_step = held.filter(|(_, state)| *state != StateSize::default()).collect();
         drop(meters);
         let mut sources = BTreeMap::<String, Vec<PartitionStatus>>::new();
         for meter in self.partitions.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -359,6 +383,7 @@ impl StatusBoard {
             durable_ago_ms: board.durable_at.map(|at| at.elapsed().as_millis() as u64),
             sources,
             steps,
+            state_by_step,
             plugins: board.plugins.clone(),
             sinks: board.sinks.clone(),
             dead_letters: board.dead_letters,

@@ -217,6 +217,7 @@ impl<'a> Trial<'a> {
             workers: 1,
             watch: Duration::ZERO,
             crash_at,
+            evict_always: false,
             outside: Outside {
                 disk: Arc::new(self.disk.clone()),
                 clock: Clock::Simulated(self.clock.clone()),

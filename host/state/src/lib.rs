@@ -26,6 +26,7 @@ mod segment;
 mod segment_writer;
 pub mod sim;
 mod snapshot;
+pub mod spill;
 
 pub mod store;
 pub mod table;
@@ -38,4 +39,5 @@ pub use plugins::PluginFolder;
 pub use record::{DeltaBuilder, EpochRecord, Op, OutboxEntry, StateDelta};
 pub use recovered::{KeyGroupEntries, KeyGroupTarget, PendingEntry, Recovered, RecoveredState};
 pub use snapshot::{SnapshotJob, WrittenSnapshot};
+pub use spill::Spill;
 pub use store::{Options, Sizes, Store};

@@ -1,7 +1,8 @@
 //! Keyed state in memory: key group x time bucket -> keys in dense slots, laid out for the cache.
 //!
 //! A [`BucketedTable`] holds one [`KeyTable`] per key group and bucket; the bucket is the window pane (later also
-//! the join or TTL bucket), so that the unit of eviction, of snapshots and of expiry is always a whole table. Keys
+//! the join or TTL bucket), so that the unit of eviction, of snapshots and of expiry is always a whole table. A table that was not touched for long may
+//! be written away ([`BucketedTable::evict`]) and comes back when it is asked for. Keys
 //! become slot numbers once per row; what is stored per key lives in columns indexed by slot ([`Slots`]). A
 //! [`MapTable`] is for keys that come and go one by one.
 //!
@@ -21,6 +22,7 @@
 //! Nothing here does I/O, and nothing knows what the values mean.
 
 mod bucketed;
+mod cold;
 mod index;
 mod keyed;
 mod map;
@@ -70,6 +72,8 @@ pub enum TableError {
     DeleteOfOneKey { key_group: u16 },
     #[error("key group {key_group}: a stored value cannot be read: {reason}")]
     Value { key_group: u16, reason: String },
+    #[error("key group {key_group}: state that was written away for lack of memory cannot be read back: {reason}")]
+    Cold { key_group: u16, reason: String },
 }
 
 /// The bucket as the first bytes of a stored key.

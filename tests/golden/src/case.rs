@@ -141,6 +141,9 @@ impl Case {
         let run = weir.spawn(&self.name, logs.path(), |command| {
             command.arg(room.folder.join("pipeline.yaml")).args(["--profile", "test"]);
             command.arg("--state").arg(room.root.path().join("state")).args(["--workers", &workers.to_string()]);
+            if std::env::var_os("EVICT").is_some() {
+                command.arg("--evict");
+            }
             if let Some(crash_at) = crash_at {
                 command.args(["--crash-at", crash_at]);
             }

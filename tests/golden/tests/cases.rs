@@ -1,4 +1,5 @@
-//! Runs every folder of `cases/` in every way. `CASE=name` runs one, `UPDATE=1` writes what came out as expected.
+//! Runs every folder of `cases/` in every way. `CASE=name` runs one, `UPDATE=1` writes what came out as expected,
+//! `EVICT=1` lets state leave memory at every barrier.
 
 use std::sync::Mutex;
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
 
 use super::WindowAggregate;
@@ -56,5 +57,13 @@ impl KeyedOperator for WindowAggregate {
 
     fn byte_size(&self) -> usize {
         self.panes.byte_size()
+    }
+
+    fn evict(&mut self, bytes: usize, spill: &Spill) -> std::io::Result<usize> {
+        self.panes.evict(bytes, spill)
+    }
+
+    fn cold_bytes(&self) -> u64 {
+        self.panes.cold_bytes()
     }
 }

@@ -22,6 +22,7 @@ use super::{Readers, Setup, StartError};
 use crate::channel::{Channel, Wake};
 use crate::meta::EpochMeta;
 use crate::plan::{NodeRef, Plan, PlannedKeyed, PlannedKind, PlannedStep, Port};
+use crate::state_budget::StateBudget;
 use crate::status::{PartitionMeter, StatusBoard};
 use crate::task::source::ReadState;
 use crate::task::{EventTimeAssigner, Input, KeyedTask, KeyedTaskParts, LateRows, SourceTask};
@@ -79,7 +80,12 @@ impl Inputs {
 impl Assembly<'_> {
     /// # Errors
     /// See [`StartError`].
-    pub fn build(mut self, readers: Readers, state: RecoveredState) -> Result<Assembled, StartError> {
+    pub fn build(
+        mut self,
+        readers: Readers,
+        state: RecoveredState,
+        budget: &StateBudget,
+    ) -> Result<Assembled, StartError> {
         let partitions: Vec<u32> = readers.iter().map(|readers| readers.len() as u32).collect();
         let mut readers = readers.into_iter().flatten();
         let source_tasks = partitions.iter().map(|partitions| *partitions as usize).sum();
@@ -87,7 +93,7 @@ impl Assembly<'_> {
         let keyed: Vec<usize> = (0..self.plan.steps.len()).filter(|step| self.plan.steps[*step].is_keyed()).collect();
         let roots = self.roots(&partitions, &keyed, tasks_per_step);
         let channels = self.channels(&roots, &keyed, tasks_per_step);
-        let mut restored = self.restore(&keyed, state)?;
+        let mut restored = self.restore(&keyed, state, budget)?;
 
         let mut workers: Vec<Vec<Box<dyn Task>>> = (0..self.setup.workers).map(|_| Vec::new()).collect();
         let mut meters = Vec::new();
@@ -171,7 +177,12 @@ impl Assembly<'_> {
         channels
     }
 
-    fn restore(&mut self, keyed: &[usize], state: RecoveredState) -> Result<Restored, StartError> {
+    fn restore(
+        &mut self,
+        keyed: &[usize],
+        state: RecoveredState,
+        budget: &StateBudget,
+    ) -> Result<Restored, StartError> {
         let planned: Vec<&str> = keyed.iter().map(|step| &*self.plan.steps[*step].id).collect();
         for gone in self.meta.retire_steps(&planned) {
             tracing::warn!("step `{gone}` is no longer in the manifest; its state is let go");
@@ -186,7 +197,7 @@ impl Assembly<'_> {
             let number = number.map_err(|stored| StartError::StateLayout { step: id.to_string(), stored, wanted })?;
             steps.push(KeyedStep { id, number, empty });
         }
-        restore::load(state, &steps, self.key_groups, self.setup.workers)
+        restore::load(state, &steps, self.key_groups, self.setup.workers, budget)
     }
 
     fn keyed(&self, step: usize) -> (&PlannedStep, &dyn PlannedKeyed) {

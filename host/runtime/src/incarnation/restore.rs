@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use weir_operators::KeyedOperator;
-use weir_state::{KeyGroupTarget, RecoveredState};
+use weir_state::{KeyGroupTarget, RecoveredState, Spill};
 
 use super::StartError;
+use crate::state_budget::StateBudget;
 
 /// One keyed step to load.
 pub struct KeyedStep {
@@ -23,7 +24,15 @@ struct KeyGroup {
     key_group: u16,
     parts: BTreeMap<u16, Box<dyn KeyedOperator>>,
     fault: Option<(u16, String)>,
+    /// What it may hold in memory; beyond, cold state is written away while the rest is loaded.
+    share: u64,
+    spill: Spill,
+    /// Bytes put since the size was last looked at.
+    unmeasured: usize,
 }
+
+/// The size of a key group is looked at each time this much was loaded.
+const MEASURE_BYTES: usize = 1 << 20;
 
 impl KeyGroup {
     fn note(&mut self, step: u16, result: Result<(), weir_state::table::TableError>) {
@@ -31,10 +40,30 @@ impl KeyGroup {
             self.fault.get_or_insert((step, error.to_string()));
         }
     }
+
+    /// Writes away what is beyond the share. What cannot be is in memory for now; the tasks see to the rest.
+    fn make_room(&mut self) {
+        self.unmeasured = 0;
+        let mut excess =
+            self.parts.values().map(|part| part.byte_size() as u64).sum::<u64>().saturating_sub(self.share);
+        for (step, part) in &mut self.parts {
+            if excess == 0 {
+                return;
+            }
+            match part.evict(excess as usize, &self.spill) {
+                Ok(bytes) => excess = excess.saturating_sub(bytes as u64),
+                Err(error) => tracing::warn!("state of step {step} cannot be written away: {error}"),
+            }
+        }
+    }
 }
 
 impl KeyGroupTarget for KeyGroup {
     fn put(&mut self, step: u16, key: &[u8], value: &[u8]) {
+        self.unmeasured += key.len() + value.len();
+        if self.unmeasured >= MEASURE_BYTES {
+            self.make_room();
+        }
         // State of a step that the manifest no longer has is left where it is.
         if let Some(part) = self.parts.get_mut(&step) {
             let result = part.restore_put(self.key_group, key, value);
@@ -70,12 +99,16 @@ pub fn load(
     steps: &[KeyedStep],
     key_groups: u16,
     threads: usize,
+    budget: &StateBudget,
 ) -> Result<Restored, StartError> {
     // Made here: a step may hold what only one thread at a time may touch.
     let group = |key_group: u16| KeyGroup {
         key_group,
         parts: steps.iter().map(|step| (step.number, step.empty.part(key_group..key_group + 1))).collect(),
         fault: None,
+        share: budget.share(key_groups),
+        spill: budget.spill().clone(),
+        unmeasured: 0,
     };
     let groups: Vec<Mutex<Option<KeyGroup>>> = (0..key_groups).map(|number| Mutex::new(Some(group(number)))).collect();
     let make = |key_group: u16| {

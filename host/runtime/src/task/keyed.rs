@@ -15,6 +15,7 @@ use super::output::TaskOutput;
 use crate::barrier::{Barrier, StepCounts, TaskPart};
 use crate::channel::{Channel, Message};
 use crate::shared::{Shared, TaskEvent, TaskFault};
+use crate::state_budget::StateGauge;
 use crate::status::StepMeter;
 use crate::worker::{Activity, Task};
 
@@ -43,6 +44,7 @@ pub struct KeyedTask {
     outputs: Outputs,
     meter: Arc<StepMeter>,
     counts: StepCounts,
+    gauge: StateGauge,
 }
 
 /// One way into the task.
@@ -99,6 +101,7 @@ impl KeyedTask {
         } = parts;
         let mut time = CombinedWatermark::new(inputs.len());
         time.restore(watermark_us);
+        let gauge = StateGauge::new(Arc::clone(&step), Arc::clone(&meter));
         Self {
             number,
             step,
@@ -114,6 +117,7 @@ impl KeyedTask {
             chain,
             out,
             outputs: Outputs::default(),
+            gauge,
             meter,
             counts: StepCounts::default(),
         }
@@ -225,6 +229,7 @@ impl KeyedTask {
             counts,
             ..TaskPart::default()
         };
+        self.gauge.settle(self.operator.as_mut(), &shared.state_budget, shared.clock.wall_us());
         self.out.send_barrier(barrier);
         shared.tell(TaskEvent::Passed { barrier: barrier.id, part: Box::new(part) });
         Ok(())

@@ -1,14 +1,18 @@
-//! All tables of one step in one task: by bucket, then by key group.
+//! All tables of one step in one task: by bucket, then by key group; in memory, or cold and on disk.
 //!
 //! Invariant: only key groups of the task's range are held, and a bucket that was dropped after it became durable
-//! is deleted by the next delta, before anything is put into it again.
+//! is deleted by the next delta, before anything is put into it again. A table on disk has nothing that a delta would
+//! write; who touches it has it in memory again, and what it holds is the same.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 
 use weir_stream::key;
 
+use super::cold::ColdTable;
 use super::{BUCKET_BYTES, DeltaWriter, KeyTable, Slots, TableError, bucket_bytes, split_key};
+use crate::spill::Spill;
 
 /// State of one step for a range of key groups, bucketed by time.
 #[derive(Debug, Clone)]
@@ -17,14 +21,46 @@ pub struct BucketedTable<S> {
     empty: S,
     key_groups: Range<u16>,
     /// Per bucket one entry per key group of the range.
-    buckets: BTreeMap<i64, Vec<Option<Box<KeyTable<S>>>>>,
+    buckets: BTreeMap<i64, Vec<Held<S>>>,
     /// Durable tables that were dropped since the last seal.
     dropped: Vec<(u16, i64)>,
+    /// Seals so far: how cold a table is, is told by the seal before its last touch.
+    seals: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Held<S> {
+    Nothing,
+    Hot(Box<KeyTable<S>>),
+    Cold(ColdTable),
+}
+
+impl<S: Slots + Clone> Held<S> {
+    fn hot(&self) -> Option<&KeyTable<S>> {
+        if let Self::Hot(table) = self { Some(table) } else { None }
+    }
+
+    fn is_durable(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Hot(table) => table.is_durable(),
+            Self::Cold(_) => true,
+        }
+    }
+
+    /// The table in memory; `None` for nothing.
+    fn into_hot(self, key_group: u16, empty: &S) -> Result<Option<Box<KeyTable<S>>>, TableError> {
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Hot(table) => Ok(Some(table)),
+            Self::Cold(cold) => Ok(Some(Box::new(cold.read(key_group, empty)?))),
+        }
+    }
 }
 
 impl<S: Slots + Clone> BucketedTable<S> {
     pub fn new(empty: S, key_groups: Range<u16>) -> Self {
-        Self { empty, key_groups, buckets: BTreeMap::new(), dropped: Vec::new() }
+        Self { empty, key_groups, buckets: BTreeMap::new(), dropped: Vec::new(), seals: 0 }
     }
 
     pub fn key_groups(&self) -> Range<u16> {
@@ -36,18 +72,21 @@ impl<S: Slots + Clone> BucketedTable<S> {
         &self.empty
     }
 
-    /// The table of one key group in one bucket, made if absent.
+    /// The table of one key group in one bucket, made if absent, read back if it was cold.
     ///
     /// # Errors
-    /// When the key group is not of this task.
+    /// When the key group is not of this task, or a cold table cannot be read back.
     pub fn table(&mut self, bucket: i64, key_group: u16) -> Result<&mut KeyTable<S>, TableError> {
-        let Range { start: first, end } = self.key_groups;
-        if !self.key_groups.contains(&key_group) {
-            return Err(TableError::ForeignKeyGroup { key_group, first, end });
+        let (empty, seals) = (&self.empty, self.seals);
+        let held = held(&mut self.buckets, &self.key_groups, bucket, key_group)?;
+        match held {
+            Held::Hot(_) => {}
+            Held::Nothing => *held = Held::Hot(Box::new(KeyTable::new(empty.clone()))),
+            Held::Cold(cold) => *held = Held::Hot(Box::new(cold.read(key_group, empty)?)),
         }
-        let tables = self.buckets.entry(bucket).or_insert_with(|| (first..end).map(|_| None).collect());
-        let table = &mut tables[usize::from(key_group - first)];
-        Ok(table.get_or_insert_with(|| Box::new(KeyTable::new(self.empty.clone()))))
+        let Held::Hot(table) = held else { unreachable!("it was just put there") };
+        table.touched_at = seals;
+        Ok(table)
     }
 
     /// The buckets held, ascending.
@@ -62,22 +101,22 @@ impl<S: Slots + Clone> BucketedTable<S> {
     /// Takes a bucket out, with its tables in order of key group. The next delta deletes what was durable of it.
     ///
     /// # Errors
-    /// When a table that is not in memory cannot be read back.
+    /// When a cold table cannot be read back.
     pub fn take_bucket(&mut self, bucket: i64) -> Result<Vec<KeyTable<S>>, TableError> {
         let tables = self.buckets.remove(&bucket).unwrap_or_default();
-        let numbered = self.key_groups.clone().zip(tables);
         let mut taken = Vec::new();
-        for (key_group, table) in numbered.filter_map(|(group, table)| Some((group, table?))) {
+        for (key_group, table) in self.key_groups.clone().zip(tables) {
             if table.is_durable() {
                 self.dropped.push((key_group, bucket));
             }
-            taken.push(*table);
+            taken.extend(table.into_hot(key_group, &self.empty)?.map(|table| *table));
         }
         Ok(taken)
     }
 
     /// Writes what changed since the last seal and starts anew.
     pub fn seal(&mut self, delta: &mut dyn DeltaWriter) {
+        self.seals += 1;
         for (key_group, bucket) in self.dropped.drain(..) {
             delta.delete(key_group, &bucket_bytes(bucket));
         }
@@ -85,11 +124,42 @@ impl<S: Slots + Clone> BucketedTable<S> {
         for (bucket, tables) in &mut self.buckets {
             stored.clear();
             stored.extend_from_slice(&bucket_bytes(*bucket));
-            let numbered = self.key_groups.clone().zip(tables);
-            for (key_group, table) in numbered.filter_map(|(group, table)| Some((group, table.as_mut()?))) {
-                table.seal(key_group, &mut stored, &mut value, delta);
+            for (key_group, table) in self.key_groups.clone().zip(tables) {
+                if let Held::Hot(table) = table {
+                    table.seal(key_group, &mut stored, &mut value, delta);
+                }
             }
         }
+    }
+
+    /// Writes unchanged tables away, those first that were touched longest ago, until `bytes` are out of memory.
+    /// Answers how many are. Meant for the moment after a seal: what changed since the last one stays.
+    ///
+    /// # Errors
+    /// The disk's; what was not written away is still in memory.
+    pub fn evict(&mut self, bytes: usize, spill: &Spill) -> io::Result<usize> {
+        let mut candidates = Vec::new();
+        for (bucket, tables) in &self.buckets {
+            let unchanged = |held: &Held<S>| held.hot().filter(|table| table.is_unchanged()).map(|hot| hot.touched_at);
+            let numbered = tables.iter().enumerate();
+            candidates.extend(numbered.filter_map(|(group, held)| Some((unchanged(held)?, *bucket, group))));
+        }
+        candidates.sort_unstable();
+        let mut evicted = 0;
+        for (_, bucket, group) in candidates {
+            if evicted >= bytes {
+                break;
+            }
+            let held = self.buckets.get_mut(&bucket).and_then(|tables| tables.get_mut(group));
+            if let Some(held) = held
+                && let Held::Hot(table) = held
+            {
+                let cold = ColdTable::write(table, spill)?;
+                evicted += table.byte_size();
+                *held = Held::Cold(cold);
+            }
+        }
+        Ok(evicted)
     }
 
     /// Puts a stored entry back; it counts as durable and unchanged.
@@ -115,8 +185,8 @@ impl<S: Slots + Clone> BucketedTable<S> {
             return Err(TableError::DeleteOfOneKey { key_group });
         }
         if let Some(tables) = self.buckets.get_mut(&bucket) {
-            tables[usize::from(key_group - first)] = None;
-            if tables.iter().all(Option::is_none) {
+            tables[usize::from(key_group - first)] = Held::Nothing;
+            if tables.iter().all(|held| matches!(held, Held::Nothing)) {
                 self.buckets.remove(&bucket);
             }
         }
@@ -128,15 +198,11 @@ impl<S: Slots + Clone> BucketedTable<S> {
     /// # Errors
     /// When a key group of the part is not of this task.
     pub fn absorb(&mut self, part: Self) -> Result<(), TableError> {
-        let Range { start: first, end } = self.key_groups;
         for (bucket, tables) in part.buckets {
-            let numbered = part.key_groups.clone().zip(tables);
-            for (key_group, table) in numbered.filter_map(|(group, table)| Some((group, table?))) {
-                if !self.key_groups.contains(&key_group) {
-                    return Err(TableError::ForeignKeyGroup { key_group, first, end });
+            for (key_group, table) in part.key_groups.clone().zip(tables) {
+                if !matches!(table, Held::Nothing) {
+                    *held(&mut self.buckets, &self.key_groups, bucket, key_group)? = table;
                 }
-                let tables = self.buckets.entry(bucket).or_insert_with(|| (first..end).map(|_| None).collect());
-                tables[usize::from(key_group - first)] = Some(table);
             }
         }
         self.dropped.extend(part.dropped);
@@ -147,36 +213,69 @@ impl<S: Slots + Clone> BucketedTable<S> {
     /// moment after a seal.
     ///
     /// # Errors
-    /// When a table that is not in memory cannot be read back.
+    /// When a cold table cannot be read back: what was given out then is not the whole.
     pub fn for_each(&self, key_group: u16, mut entry: impl FnMut(&[u8], &[u8])) -> Result<(), TableError> {
         let Some(group) = key_group.checked_sub(self.key_groups.start) else { return Ok(()) };
         let (mut stored, mut value) = (Vec::new(), Vec::new());
         for (bucket, tables) in &self.buckets {
-            let Some(Some(table)) = tables.get(usize::from(group)) else { continue };
-            for slot in 0..table.len() as u32 {
+            let mut put = |key: &[u8], value: &[u8]| {
                 stored.clear();
                 stored.extend_from_slice(&bucket_bytes(*bucket));
-                stored.extend_from_slice(table.key(slot));
-                value.clear();
-                table.slots().write(slot as usize, &mut value);
-                entry(&stored, &value);
+                stored.extend_from_slice(key);
+                entry(&stored, value);
+            };
+            match tables.get(usize::from(group)) {
+                None | Some(Held::Nothing) => {}
+                Some(Held::Cold(cold)) => cold.for_each(key_group, put)?,
+                Some(Held::Hot(table)) => {
+                    for slot in 0..table.len() as u32 {
+                        value.clear();
+                        table.slots().write(slot as usize, &mut value);
+                        put(table.key(slot), &value);
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// Keys held, in all buckets.
+    /// Keys held, in all buckets, cold ones too.
     pub fn keys(&self) -> usize {
-        self.tables().map(KeyTable::len).sum()
+        let keys = |held: &Held<S>| match held {
+            Held::Nothing => 0,
+            Held::Hot(table) => table.len(),
+            Held::Cold(cold) => cold.keys(),
+        };
+        self.all().map(keys).sum()
     }
 
-    /// Bytes held.
+    /// Bytes held in memory.
     pub fn byte_size(&self) -> usize {
-        let per_bucket = usize::from(self.key_groups.end - self.key_groups.start) * size_of::<usize>() + BUCKET_BYTES;
-        self.buckets.len() * per_bucket + self.tables().map(KeyTable::byte_size).sum::<usize>()
+        let per_bucket = usize::from(self.key_groups.end - self.key_groups.start) * size_of::<Held<S>>() + BUCKET_BYTES;
+        self.buckets.len() * per_bucket + self.all().filter_map(Held::hot).map(KeyTable::byte_size).sum::<usize>()
     }
 
-    fn tables(&self) -> impl Iterator<Item = &KeyTable<S>> {
-        self.buckets.values().flatten().flatten().map(Box::as_ref)
+    /// Bytes of cold tables, on disk.
+    pub fn cold_bytes(&self) -> u64 {
+        self.all().map(|held| if let Held::Cold(cold) = held { cold.bytes() } else { 0 }).sum()
     }
+
+    fn all(&self) -> impl Iterator<Item = &Held<S>> {
+        self.buckets.values().flatten()
+    }
+}
+
+/// What a bucket holds of a key group, the bucket being made if it is new.
+fn held<'a, S>(
+    buckets: &'a mut BTreeMap<i64, Vec<Held<S>>>,
+    key_groups: &Range<u16>,
+    bucket: i64,
+    key_group: u16,
+) -> Result<&'a mut Held<S>, TableError> {
+    let Range { start: first, end } = *key_groups;
+    if !key_groups.contains(&key_group) {
+        return Err(TableError::ForeignKeyGroup { key_group, first, end });
+    }
+    let tables = buckets.entry(bucket).or_insert_with(|| (first..end).map(|_| Held::Nothing).collect());
+    Ok(&mut tables[usize::from(key_group - first)])
 }

@@ -15,11 +15,13 @@ pub struct KeyTable<S> {
     dirty: Vec<u32>,
     /// Whether a seal has written any of these keys: only then must a delta delete them.
     durable: bool,
+    /// The seal before the last touch.
+    pub(super) touched_at: u64,
 }
 
 impl<S: Slots> KeyTable<S> {
     pub fn new(slots: S) -> Self {
-        Self { index: KeyIndex::default(), slots, marks: Vec::new(), dirty: Vec::new(), durable: false }
+        Self { index: KeyIndex::default(), slots, marks: Vec::new(), dirty: Vec::new(), durable: false, touched_at: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -44,6 +46,11 @@ impl<S: Slots> KeyTable<S> {
 
     pub fn is_durable(&self) -> bool {
         self.durable
+    }
+
+    /// Whether a snapshot and the deltas so far hold all of it.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.durable && self.dirty.is_empty()
     }
 
     /// Appends to `found` the slot of every key, new keys included, and marks them as touched. The caller then

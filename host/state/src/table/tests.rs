@@ -1,10 +1,13 @@
 //! Tables against a plain map, through seals, drops and restores.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use weir_stream::key::{hash, key_group};
 
 use super::*;
+use crate::Spill;
+use crate::sim::SimDisk;
 
 const GROUPS: u16 = 8;
 
@@ -89,6 +92,7 @@ fn a_random_history_is_restored_from_its_deltas_at_every_seal() {
         let mut table = BucketedTable::new(Sums::default(), 0..GROUPS);
         let mut model: BTreeMap<(i64, Vec<u8>), u64> = BTreeMap::new();
         let mut log = Log::default();
+        let spill = Spill::new(Arc::new(SimDisk::new()), "/state".into());
         for _ in 0..300 {
             match next(20) {
                 0 => {
@@ -98,6 +102,10 @@ fn a_random_history_is_restored_from_its_deltas_at_every_seal() {
                     assert_eq!(restored.keys(), model.len(), "seed {seed}");
                 }
                 1 => {
+                    table.seal(&mut log);
+                    table.evict(next(20_000) as usize, &spill).unwrap();
+                }
+                2 => {
                     let bucket = next(5) as i64 - 2;
                     let taken: usize = table.take_bucket(bucket).unwrap().iter().map(KeyTable::len).sum();
                     let before = model.len();
@@ -162,6 +170,63 @@ fn a_dropped_bucket_costs_one_deletion_a_key_group_and_none_if_it_was_never_dura
     table.seal(&mut log);
     let deleted = log.0.iter().take_while(|(_, _, value)| value.is_none()).count();
     assert_eq!((deleted, log.0.len()), (usize::from(GROUPS), usize::from(GROUPS) + 1));
+}
+
+#[test]
+fn cold_tables_leave_memory_longest_untouched_first_and_come_back_as_they_were() {
+    let spill = Spill::new(Arc::new(SimDisk::new()), "/state".into());
+    let mut table = BucketedTable::new(Sums::default(), 0..GROUPS);
+    for bucket in 0..3 {
+        (0..300u64).for_each(|key| add(&mut table, bucket, &key.to_le_bytes(), key));
+        table.seal(&mut Log::default());
+    }
+    add(&mut table, 0, &7u64.to_le_bytes(), 0);
+    let (before, held) = (contents(&table), table.byte_size());
+    let third = table.evict(held / 3, &spill).unwrap();
+    assert!(third >= held / 3 && table.byte_size() <= held - third + 64, "{held} {third} {}", table.byte_size());
+    let is_cold = |table: &BucketedTable<Sums>, bucket: i64| {
+        let mut alone = table.clone();
+        alone.buckets().filter(|other| *other != bucket).collect::<Vec<_>>().into_iter().for_each(|other| {
+            alone.take_bucket(other).unwrap();
+        });
+        alone.cold_bytes() > 0
+    };
+    assert!(is_cold(&table, 1) && !is_cold(&table, 2), "bucket 0 was touched last, bucket 1 first");
+    assert!(!is_cold(&table, 0) || is_cold(&table, 1));
+    assert_eq!((contents(&table), table.keys()), (before.clone(), 900));
+}
+
+#[test]
+fn a_touched_table_that_was_cold_writes_only_what_was_touched() {
+    let spill = Spill::new(Arc::new(SimDisk::new()), "/state".into());
+    let mut table = BucketedTable::new(Sums::default(), 0..GROUPS);
+    (0..500u64).for_each(|key| add(&mut table, 60, &key.to_le_bytes(), 1));
+    assert_eq!(table.evict(usize::MAX, &spill).unwrap(), 0, "nothing is durable yet");
+    table.seal(&mut Log::default());
+    let held = table.byte_size();
+    assert!(table.evict(usize::MAX, &spill).unwrap() > held / 2 && table.byte_size() < held / 8);
+    add(&mut table, 60, &3u64.to_le_bytes(), 1);
+    let mut log = Log::default();
+    table.seal(&mut log);
+    let stored = [bucket_bytes(60), 3u64.to_le_bytes()].concat();
+    assert_eq!(log.0, [(key_group(hash(&3u64.to_le_bytes()), GROUPS), stored, Some(2u64.to_le_bytes().to_vec()))]);
+    log.0.clear();
+    table.evict(usize::MAX, &spill).unwrap();
+    table.take_bucket(60).unwrap();
+    table.seal(&mut log);
+    assert_eq!(log.0.len(), usize::from(GROUPS), "a cold bucket that fired is deleted");
+}
+
+#[test]
+fn a_full_disk_leaves_state_in_memory() {
+    let disk = SimDisk::new();
+    let mut table = BucketedTable::new(Sums::default(), 0..GROUPS);
+    (0..500u64).for_each(|key| add(&mut table, 60, &key.to_le_bytes(), 1));
+    table.seal(&mut Log::default());
+    let (before, held) = (contents(&table), table.byte_size());
+    disk.stop_after(1);
+    assert!(table.evict(usize::MAX, &Spill::new(Arc::new(disk), "/state".into())).is_err());
+    assert_eq!((contents(&table), table.byte_size()), (before, held));
 }
 
 #[test]

@@ -1,0 +1,32 @@
+//! Whether the sources pause: the protocol may want it, and so may the budget of state.
+
+use super::Coordinator;
+
+/// Who wants the sources to pause.
+#[derive(Debug, Default)]
+pub struct Pausing {
+    by_protocol: bool,
+    by_budget: bool,
+}
+
+impl Coordinator {
+    pub(super) fn pause_by_protocol(&mut self, pause: bool) {
+        self.pausing.by_protocol = pause;
+        self.apply_pausing();
+    }
+
+    /// Looks whether the state has outgrown or come back into its budget.
+    pub(super) fn watch_state_budget(&mut self) {
+        let budget = &self.wiring.shared.state_budget;
+        let exceeded = budget.is_exceeded();
+        if exceeded != self.pausing.by_budget {
+            self.pausing.by_budget = exceeded;
+            self.wiring.status.trouble("state", exceeded.then(|| budget.message()));
+            self.apply_pausing();
+        }
+    }
+
+    fn apply_pausing(&self) {
+        self.wiring.shared.set_paused(self.pausing.by_protocol || self.pausing.by_budget);
+    }
+}
