@@ -1,10 +1,12 @@
 //! Talks to the admin API of a running pipeline.
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
 use serde::de::DeserializeOwned;
-use weir_runtime::admin::Problem;
+use weir_runtime::admin::{Problem, SavepointRequest};
+use weir_runtime::savepoint::Description;
 use weir_runtime::{Status, SwapReport};
 
 use crate::output::{FAILED, Failure, UNAVAILABLE};
@@ -28,6 +30,11 @@ impl Server {
     pub fn swap(&self, step: &str, component: &[u8]) -> Result<SwapReport, Failure> {
         let request = self.agent().post(self.url(&format!("/pipeline/steps/{step}/plugin")));
         self.answer(request.header("content-type", "application/wasm").send(component))
+    }
+
+    pub fn savepoint(&self, folder: &Path) -> Result<Description, Failure> {
+        let request = SavepointRequest { folder: folder.to_owned() };
+        self.answer(self.agent().post(self.url("/pipeline/savepoint")).send_json(request))
     }
 
     pub fn stop(&self) -> Result<(), Failure> {

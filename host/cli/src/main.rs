@@ -13,6 +13,7 @@ mod output;
 mod plugin;
 mod plugins;
 mod run;
+mod savepoint;
 mod status;
 mod swap;
 mod trial;
@@ -68,6 +69,9 @@ enum Command {
     /// Show a pipeline: a bounded run, a swap halfway, and sums that must agree.
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::DemoArgs),
+    /// Copy a pipeline's state, look into the copy, begin from it.
+    #[command(subcommand)]
+    Savepoint(savepoint::SavepointCommand),
     /// Look at what a pipeline refused.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetterCommand),
@@ -88,6 +92,7 @@ fn main() -> ExitCode {
         Command::Plugin(command) => plugins::run(&command, cli.output),
         Command::Generate(args) => generate::generate(&args, cli.output),
         Command::Demo(args) => demo::demo(&args, cli.output),
+        Command::Savepoint(command) => savepoint::run(&command, cli.output),
         Command::DeadLetters(command) => dead_letters::run(&command, cli.output),
     };
     match result {

@@ -8,6 +8,7 @@
 //! | `GET /metrics` | OpenMetrics |
 //! | `GET /pipeline` | status as JSON |
 //! | `POST /pipeline/steps/{step}/plugin` | the body is a component: gate, swap, answer |
+//! | `POST /pipeline/savepoint` | the body names a folder of this machine: `{"folder": "/..."}` |
 //! | `POST /pipeline/stop` | stop as on SIGTERM |
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{Control, SwapError, SwapReport};
 use crate::metrics;
+use crate::savepoint::Description;
 use crate::status::Status;
 
 /// The largest component that is taken; the step's own limit may be lower.
@@ -85,6 +87,7 @@ fn router(control: Arc<Control>) -> Router {
         .route("/metrics", get(metrics_page))
         .route("/pipeline", get(pipeline))
         .route("/pipeline/steps/{step}/plugin", post(swap))
+        .route("/pipeline/savepoint", post(savepoint))
         .route("/pipeline/stop", post(stop))
         .layer(DefaultBodyLimit::max(MAX_COMPONENT_BYTES))
         .layer(axum::middleware::from_fn(loopback_host_only))
@@ -133,6 +136,27 @@ async fn swap(
         let (message, faults) = (error.to_string(), error.faults().to_vec());
         problem(StatusCode::UNPROCESSABLE_ENTITY, message, faults, error.next())
     })
+}
+
+/// Where a savepoint goes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SavepointRequest {
+    /// An absolute path on the pipeline's machine.
+    pub folder: std::path::PathBuf,
+}
+
+/// [`Json`] takes content type application/json alone, which no plain form can send.
+async fn savepoint(
+    State(control): State<Arc<Control>>,
+    Json(request): Json<SavepointRequest>,
+) -> Result<Json<Description>, Response> {
+    if !request.folder.is_absolute() {
+        let message = format!("{} is no absolute path", request.folder.display());
+        return Err(problem(StatusCode::UNPROCESSABLE_ENTITY, message, vec![], "name the folder from the root on"));
+    }
+    let made = tokio::task::spawn_blocking(move || control.savepoint(&request.folder)).await;
+    let made = made.unwrap_or_else(|_| Err("the savepoint's thread panicked".to_owned()));
+    made.map(Json).map_err(|message| problem(StatusCode::UNPROCESSABLE_ENTITY, message, vec![], "name a new folder"))
 }
 
 async fn stop(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<&'static str, Response> {

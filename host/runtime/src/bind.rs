@@ -28,8 +28,8 @@ impl Bindings for Connectors {
         source(planned, &plan.manifest, plan.until_end)
     }
 
-    fn sink(&self, planned: &PlannedSink, plan: &Plan) -> Result<Box<dyn Sink>, SinkError> {
-        sink(planned, &plan.manifest)
+    fn sink(&self, planned: &PlannedSink, identity: &str, plan: &Plan) -> Result<Box<dyn Sink>, SinkError> {
+        sink(planned, identity, &plan.manifest)
     }
 }
 
@@ -112,8 +112,8 @@ pub fn connection(kafka: &KafkaConnector) -> KafkaConnection {
     connection
 }
 
-fn sink(planned: &PlannedSink, manifest: &Manifest) -> Result<Box<dyn Sink>, SinkError> {
-    let identity = SinkIdentity::new(manifest.pipeline.value.clone(), planned.id.to_string());
+fn sink(planned: &PlannedSink, identity: &str, manifest: &Manifest) -> Result<Box<dyn Sink>, SinkError> {
+    let identity = SinkIdentity::new(manifest.pipeline.value.clone(), identity.to_owned());
     let binding = manifest.binding(&planned.id);
     let sql = |table: &str, create: weir_manifest::CreateTable| SqlTarget {
         identity: identity.clone(),

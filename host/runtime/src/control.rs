@@ -2,21 +2,26 @@
 //! else.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 use weir_sandbox::{PluginComponent, SandboxEngine};
-use weir_state::PluginFolder;
+use weir_state::{PluginFolder, RealDisk};
 
 use crate::barrier::StepCounts;
 use crate::coordinator::{Command, SwapRequest};
 use crate::gate::{GateError, GateSite, SelfTest};
+use crate::savepoint::Description;
 use crate::status::StatusBoard;
 
 /// How long a swap may take from the barrier that it asks for to the answer.
 const SWAP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the copy for a savepoint may take; most of it is linked.
+const SAVEPOINT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a stopped pipeline may take to expose what it owes.
 pub const STOP_GRACE: Duration = Duration::from_secs(4);
@@ -116,6 +121,20 @@ impl Control {
     pub fn stop(&self) {
         // A pipeline that has ended needs no telling.
         let _ = self.commands.send(Command::Stop { grace: STOP_GRACE });
+    }
+
+    /// Makes a savepoint of the running pipeline in `folder`, as of the last durable epoch.
+    ///
+    /// # Errors
+    /// Why there is none; the pipeline goes on.
+    pub fn savepoint(&self, folder: &Path) -> Result<Description, String> {
+        let (reply, answer) = crossbeam_channel::bounded(1);
+        let target = folder.to_owned();
+        self.commands.send(Command::CopyState { target, reply }).map_err(|_| "the pipeline ended".to_owned())?;
+        let copied = answer.recv_timeout(SAVEPOINT_TIMEOUT);
+        copied.map_err(|_| "the pipeline is not running, or its disk does not answer".to_owned())??;
+        weir_state::savepoint::seal(&RealDisk, folder).map_err(|error| error.to_string())?;
+        crate::savepoint::describe(&RealDisk, folder).map_err(|error| error.to_string())
     }
 
     /// Ends the pipeline at once; the next start recovers.

@@ -11,6 +11,7 @@ mod recovery;
 mod swapping;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ use crate::shared::{Shared, TaskEvent, TaskFault};
 use crate::sink_runner::{SinkCommand, SinkEvent};
 use crate::status::{PipelineState, StatusBoard};
 
+pub use ending::CrashPoint;
 pub use gathering::DeadLetterSink;
 pub use recovery::{RecoveredSink, Recovery};
 pub use swapping::{SwapRequest, SwapResult, Watch};
@@ -36,6 +38,11 @@ const TICK: Duration = Duration::from_millis(5);
 /// What people and signals want of a running pipeline.
 pub enum Command {
     Swap(SwapRequest),
+    /// Copy what is durable into a folder; the answer is its last epoch, or why not.
+    CopyState {
+        target: PathBuf,
+        reply: Sender<Result<u64, String>>,
+    },
     /// Seal, make durable, expose what can be exposed until the deadline.
     Stop {
         grace: Duration,
@@ -92,17 +99,6 @@ pub struct Wiring {
     pub crash_at: Option<CrashPoint>,
     /// What happens there; when it returns, the run ends.
     pub crash: Arc<dyn Fn() + Send + Sync>,
-}
-
-/// Where a test of recovery ends everything, as if the process had been killed there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CrashPoint {
-    /// Sealed, and not handed to the log.
-    Sealed(u64),
-    /// In the log, and exposed to no sink.
-    Durable(u64),
-    /// It or a later one, where it owes no sink anything: visible in some sink, and not acknowledged.
-    Exposed(u64),
 }
 
 pub struct SinkWiring {
@@ -399,6 +395,9 @@ impl Coordinator {
                 self.stop_deadline.get_or_insert(Instant::now() + grace);
                 self.wiring.status.state(PipelineState::Stopping);
                 self.input(Input::Stop);
+            }
+            Command::CopyState { target, reply } => {
+                let _ = self.wiring.log.send(LogCommand::CopyState { target, reply });
             }
             Command::Abort => self.outcome = Some(Outcome::Aborted),
         }

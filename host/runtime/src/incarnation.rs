@@ -24,7 +24,7 @@ use crate::coordinator::{
 use crate::log_writer;
 use crate::meta::{EpochMeta, MetaError};
 use crate::outside::Outside;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedSink};
 use crate::shared::{Shared, TaskFault};
 use crate::sink_runner::{self, SinkCommand};
 use crate::state_budget::StateBudget;
@@ -98,7 +98,9 @@ pub fn run(
     let (mut store, recovered, mut meta) = open_state(plan, setup)?;
     let readers = open_sources(plan, setup, &meta, control, commands)?;
     let key_groups = store.identity().key_groups;
+    let stored = meta.clone();
     let plugins = plugins::resolve(plan, engine, &store.plugins(), overrides, &mut meta)?;
+    plugins::prune(&store.plugins(), &stored, &meta);
 
     let (task_events, task_events_in) = unbounded();
     let wakes: Vec<Wake> = (0..setup.workers).map(|_| Wake::default()).collect();
@@ -111,6 +113,8 @@ pub fn run(
     let sinks = recover_sinks(plan, &mut meta, &mut store, &recovered.outbox)?;
     status.restore(&meta, recovered.last_epoch);
     plugins::open_gate(plan, setup, engine, &plugins, store.plugins(), &assembled.instances, control);
+    let identity = |planned: &PlannedSink| meta.sinks.get(&*planned.id).map(|stored| stored.identity(&planned.id));
+    let identities: Vec<String> = plan.sinks.iter().map(|planned| identity(planned).unwrap_or_default()).collect();
     let recovery = Recovery {
         last_epoch: recovered.last_epoch,
         sinks,
@@ -123,7 +127,7 @@ pub fn run(
     let (log_events, log_events_in) = unbounded();
     let log_thread = log_writer::spawn(store, log_in, log_events)?;
     let (sink_events, sink_events_in) = unbounded();
-    let (sink_wirings, sink_threads) = start_sinks(plan, setup, &sink_events)?;
+    let (sink_wirings, sink_threads) = start_sinks(plan, setup, &identities, &sink_events)?;
     let wiring = Wiring {
         shared: Arc::clone(&shared),
         tasks: assembled.tasks,
@@ -235,7 +239,7 @@ impl<'a> Patience<'a> {
             match self.commands.recv_timeout(self.back_off) {
                 Ok(Command::Stop { .. } | Command::Abort) => return Err(StartError::Stopped),
                 // Nothing runs yet that could be swapped; the dropped reply says so.
-                Ok(Command::Swap(_)) | Err(_) => {}
+                Ok(Command::Swap(_) | Command::CopyState { .. }) | Err(_) => {}
             }
             self.back_off = (self.back_off * 2).min(Duration::from_secs(5));
         }
@@ -273,12 +277,17 @@ fn recover_sinks(
         let number = meta.sink_number(&planned.id);
         let stored = meta.sinks.get(&*planned.id).copied().unwrap_or_default();
         let mut owed = Vec::new();
-        if pending.iter().any(|entry| entry.sink == number && entry.epoch > stored.acked) {
-            let items = store.read_outbox(number, stored.acked, usize::MAX);
+        let first_owed =
+            pending.iter().filter(|entry| entry.sink == number && entry.epoch > stored.acked).map(|entry| entry.epoch);
+        if let Some(first) = first_owed.min() {
+            let items = store.read_outbox(number, first - 1, usize::MAX);
             for item in items.map_err(|error| StartError::State(error.into()))? {
                 let data = crate::outbox::decode(&item.payload);
                 let data = data.map_err(|error| StartError::Internal(format!("sink `{}`: {error}", planned.id)))?;
-                owed.push(weir_stream::SinkEpoch { epoch: item.epoch, previous: item.previous, data: Arc::new(data) });
+                // A target that has nothing yet knows of no entry before its first.
+                let begins = stored.acked == 0 && owed.is_empty();
+                let previous = if begins { 0 } else { item.previous };
+                owed.push(weir_stream::SinkEpoch { epoch: item.epoch, previous, data: Arc::new(data) });
             }
         }
         sinks.push(RecoveredSink { acked: stored.acked, owed });
@@ -305,11 +314,12 @@ type SinkThreads = Vec<JoinHandle<()>>;
 fn start_sinks(
     plan: &Plan,
     setup: &Setup,
+    identities: &[String],
     events: &Sender<(usize, sink_runner::SinkEvent)>,
 ) -> Result<(Vec<SinkWiring>, SinkThreads), StartError> {
     let (mut wirings, mut threads) = (Vec::new(), Vec::new());
-    for (number, planned) in plan.sinks.iter().enumerate() {
-        let sink = setup.outside.bindings.sink(planned, plan)?;
+    for ((number, planned), identity) in plan.sinks.iter().enumerate().zip(identities) {
+        let sink = setup.outside.bindings.sink(planned, identity, plan)?;
         let (commands, commands_in) = unbounded::<SinkCommand>();
         let events = events.clone();
         // The coordinator may be gone already; then nobody needs to know.

@@ -12,6 +12,7 @@
 //! | `log_writer`, `sink_runner` | the threads behind `durable` and `expose` |
 //! | [`gate`], [`control`], [`admin`] | swapping plugins, steering, watching |
 //! | `outside`, `clock` | disk, clock and connectors, real or a test's |
+//! | [`savepoint`] | what a savepoint holds, and beginning from one |
 //! | [`trial`] | a pipeline's own tests on the real engine |
 //!
 //! No other crate knows the order; this one knows no Kafka, no Wasm and no SQL but through the traits of `weir-stream`
@@ -33,6 +34,7 @@ mod outbox;
 mod outside;
 pub mod pipeline;
 pub mod plan;
+pub mod savepoint;
 mod shared;
 mod sink_runner;
 pub mod state_budget;
@@ -51,3 +53,4 @@ pub use outside::{Bindings, Outside};
 pub use pipeline::{End, Pipeline, RunError};
 pub use plan::{Plan, Purpose, plan};
 pub use status::{PipelineState, Status};
+pub use weir_state::{Disk, RealDisk};

@@ -5,6 +5,7 @@
 //! is never tried again.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -36,6 +37,11 @@ pub enum LogCommand {
     Acknowledge {
         sink: u16,
         epoch: u64,
+    },
+    /// Copy what is durable; the answer is its last epoch, or why not.
+    CopyState {
+        target: PathBuf,
+        reply: Sender<Result<u64, String>>,
     },
 }
 
@@ -112,6 +118,11 @@ impl LogWriter {
                 }
                 Next::Command(LogCommand::Acknowledge { sink, epoch }) => {
                     self.store.acknowledge(sink, epoch);
+                    Ok(true)
+                }
+                Next::Command(LogCommand::CopyState { target, reply }) => {
+                    // A copy that fails is its caller's trouble alone, and so is a caller that has gone.
+                    let _ = reply.send(self.store.copy_to(&target).map_err(|error| error.to_string()));
                     Ok(true)
                 }
                 Next::Written(written) => self.finish_snapshot(written).map(|()| true),

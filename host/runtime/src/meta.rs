@@ -66,6 +66,16 @@ pub struct StoredSink {
     pub newest: u64,
     /// Rejects of this epoch and before are dead letters already.
     pub rejects_through: u64,
+    /// The generation in which it began anew in its target, under a name of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+}
+
+impl StoredSink {
+    /// What the target knows the sink as.
+    pub fn identity(&self, name: &str) -> String {
+        self.generation.map_or_else(|| name.to_owned(), |generation| format!("{name}@{generation}"))
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -149,11 +159,14 @@ impl EpochMeta {
     /// Forgets keyed steps that are not in the plan; one that returns begins anew. Answers their names.
     pub fn retire_steps(&mut self, planned: &[&str]) -> Vec<String> {
         let gone: Vec<String> = self.steps.keys().filter(|step| !planned.contains(&step.as_str())).cloned().collect();
-        for step in &gone {
-            self.steps.remove(step);
-            self.stages.remove(step);
-        }
+        gone.iter().for_each(|step| self.drop_step(step));
         gone
+    }
+
+    /// Forgets a keyed step; its number is not given again, so what is stored under it means nothing any more.
+    pub fn drop_step(&mut self, step: &str) {
+        self.steps.remove(step);
+        self.stages.remove(step);
     }
 
     /// The number of keyed step `id` in state deltas.

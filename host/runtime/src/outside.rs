@@ -16,9 +16,11 @@ pub trait Bindings: Send + Sync {
     /// The connector's own, for settings that it refuses.
     fn source(&self, planned: &PlannedSource, plan: &Plan) -> Result<Box<dyn Source>, SourceError>;
 
+    /// `identity`: what the target knows the sink as.
+    ///
     /// # Errors
     /// As [`Bindings::source`].
-    fn sink(&self, planned: &PlannedSink, plan: &Plan) -> Result<Box<dyn Sink>, SinkError>;
+    fn sink(&self, planned: &PlannedSink, identity: &str, plan: &Plan) -> Result<Box<dyn Sink>, SinkError>;
 }
 
 #[derive(Clone)]

@@ -117,9 +117,13 @@ impl Pipeline {
 
     /// While paused only a swap or the end changes anything.
     fn wait_for_operator(&self) -> Option<SwapRequest> {
-        match self.commands.recv() {
-            Ok(Command::Swap(request)) => Some(request),
-            Ok(Command::Stop { .. } | Command::Abort) | Err(_) => None,
+        loop {
+            match self.commands.recv() {
+                Ok(Command::Swap(request)) => return Some(request),
+                // Its state is closed: the dropped reply says so.
+                Ok(Command::CopyState { .. }) => {}
+                Ok(Command::Stop { .. } | Command::Abort) | Err(_) => return None,
+            }
         }
     }
 

@@ -296,7 +296,7 @@ impl Bindings for Fed {
         Ok(self.script.source(number.expect("a source of this plan"), planned))
     }
 
-    fn sink(&self, planned: &PlannedSink, plan: &Plan) -> Result<Box<dyn Sink>, SinkError> {
+    fn sink(&self, planned: &PlannedSink, _identity: &str, plan: &Plan) -> Result<Box<dyn Sink>, SinkError> {
         let number = plan.sinks.iter().position(|sink| sink.id == planned.id);
         Ok(self.targets[number.expect("a sink of this plan")].sink(&planned.id))
     }

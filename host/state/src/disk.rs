@@ -37,6 +37,18 @@ pub trait Disk: Send + Sync {
     /// The operating system's.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name.
+    ///
+    /// # Errors
+    /// `CrossesDevices` when the names are on two disks; `AlreadyExists`; otherwise the operating system's.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Whether the file has another name too.
+    ///
+    /// # Errors
+    /// `NotFound`; otherwise the operating system's.
+    fn is_linked(&self, path: &Path) -> io::Result<bool>;
+
     /// Removes a name. Handles that are open keep their file.
     ///
     /// # Errors

@@ -26,9 +26,22 @@ pub enum OpenError {
         file.display()
     )]
     Corrupt { file: PathBuf, offset: u64, what: String },
+    /// A restore needs a folder of its own.
+    #[error("{} is not empty; restore into a new folder, or remove it first", dir.display())]
+    NotEmpty { dir: PathBuf },
     /// The operating system refused: see the cause.
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+}
+
+impl From<WriteError> for OpenError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Full { path, source }
+            | WriteError::SyncFailed { path, source }
+            | WriteError::Io { path, source } => Self::Io { path, source },
+        }
+    }
 }
 
 fn who_reads(found: u32, supported: u32) -> &'static str {

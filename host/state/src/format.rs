@@ -27,6 +27,7 @@ pub(crate) const CLOSED: Magic = *b"WEIRCLSD";
 pub(crate) const LOG: Magic = *b"WEIRLOGS";
 pub(crate) const OUTBOX: Magic = *b"WEIROUTB";
 pub(crate) const SNAPSHOT: Magic = *b"WEIRSNAP";
+pub(crate) const SAVEPOINT: Magic = *b"WEIRSAVE";
 pub(crate) const PLUGIN: Magic = *b"WEIRPLUG";
 
 pub(crate) fn hash(seed: u64, bytes: &[u8]) -> u64 {

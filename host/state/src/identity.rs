@@ -101,7 +101,7 @@ impl Closed {
 }
 
 /// The bytes of a small file whose last eight are its checksum.
-fn read_checked(disk: &dyn Disk, path: &Path, magic: Magic) -> Result<Vec<u8>, OpenError> {
+pub(crate) fn read_checked(disk: &dyn Disk, path: &Path, magic: Magic) -> Result<Vec<u8>, OpenError> {
     let bytes = read_file(disk, path).map_err(|error| OpenError::io(path, error))?;
     check_prologue(path, &bytes, magic)?;
     if !format::has_good_check(&bytes) {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub(crate) const IDENTITY: &str = "identity";
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const CLOSED: &str = "closed";
+/// The list of files that makes a folder a savepoint.
+pub(crate) const SAVEPOINT: &str = "savepoint";
 pub(crate) const PLUGINS: &str = "plugins";
 
 /// Files that were being written when the process ended; removed at the next start.
@@ -30,6 +32,11 @@ pub(crate) fn outbox(first_epoch: u64) -> String {
 
 /// Segments that are kept to be written again: `spare-` and the name that they had.
 pub(crate) const SPARE: &str = "spare-";
+
+/// A file's name in another folder.
+pub(crate) fn within(dir: &Path, file: &Path) -> PathBuf {
+    file.file_name().map_or_else(|| dir.to_owned(), |name| dir.join(name))
+}
 
 /// The name under which the segment `path` waits to be written again.
 pub(crate) fn spare(path: &Path) -> Option<PathBuf> {

@@ -22,7 +22,7 @@ const RAW: u8 = 0;
 const LZ4: u8 = 1;
 
 /// Writes a frame's content into `buffer` and answers where the head ends. `scratch` is kept between calls.
-pub(crate) fn encode(buffer: &mut Vec<u8>, entries: &[OutboxEntry], scratch: &mut Vec<u8>) -> usize {
+pub(crate) fn encode(buffer: &mut Vec<u8>, entries: &[OutboxEntry], compress: bool, scratch: &mut Vec<u8>) -> usize {
     frame::begin(buffer);
     let head_start = buffer.len();
     let count = u32::try_from(entries.len()).expect("sinks are numbered by u16");
@@ -31,7 +31,7 @@ pub(crate) fn encode(buffer: &mut Vec<u8>, entries: &[OutboxEntry], scratch: &mu
     buffer.resize(head_end, 0);
     for (index, entry) in entries.iter().enumerate() {
         let body_start = buffer.len();
-        let compression = write_payload(buffer, &entry.payload, scratch);
+        let compression = write_payload(buffer, &entry.payload, compress, scratch);
         let stored = (buffer.len() - body_start) as u64;
         let row = head_start + 4 + index * ENTRY_ROW;
         let row = &mut buffer[row..row + ENTRY_ROW];
@@ -48,8 +48,8 @@ pub(crate) fn encode(buffer: &mut Vec<u8>, entries: &[OutboxEntry], scratch: &mu
 /// Length of a row of the entry table in bytes.
 const ENTRY_ROW: usize = 27;
 
-fn write_payload(buffer: &mut Vec<u8>, payload: &[u8], scratch: &mut Vec<u8>) -> u8 {
-    if payload.len() >= MIN_COMPRESSED_BYTES {
+fn write_payload(buffer: &mut Vec<u8>, payload: &[u8], compress: bool, scratch: &mut Vec<u8>) -> u8 {
+    if compress && payload.len() >= MIN_COMPRESSED_BYTES {
         let room = lz4_flex::block::get_maximum_output_size(payload.len());
         if scratch.len() < room {
             scratch.resize(room, 0);
@@ -183,10 +183,10 @@ pub struct OutboxItem {
     pub payload: Vec<u8>,
 }
 
-/// Reads what sinks are still owed; clones may go to other threads. A sink reads its own unacknowledged entries:
-/// what every sink has acknowledged is gone.
+/// Reads what sinks are still owed. A sink reads its own unacknowledged entries: what every sink has acknowledged is
+/// gone.
 #[derive(Debug, Clone, Default)]
-pub struct OutboxReader {
+pub(crate) struct OutboxReader {
     pending: Arc<Mutex<Pending>>,
 }
 
@@ -204,7 +204,7 @@ impl OutboxReader {
     ///
     /// # Errors
     /// [`ReadError::Corrupt`] when an entry is not what was written; [`ReadError::Io`].
-    pub fn read(&self, sink: u16, after_epoch: u64, max_bytes: usize) -> Result<Vec<OutboxItem>, ReadError> {
+    pub(crate) fn read(&self, sink: u16, after_epoch: u64, max_bytes: usize) -> Result<Vec<OutboxItem>, ReadError> {
         let frames = self.frames(sink, after_epoch, max_bytes as u64);
         frames.iter().map(|frame| frame.read_entry(sink)).collect()
     }
@@ -245,12 +245,14 @@ mod tests {
             .map(|(sink, payload)| OutboxEntry { sink, previous: 4, payload: payload.clone() })
             .collect();
         let (mut buffer, mut scratch) = (Vec::new(), Vec::new());
-        let head_end = encode(&mut buffer, &entries, &mut scratch);
+        let head_end = encode(&mut buffer, &entries, true, &mut scratch);
         let (head, body) = (&buffer[FRAME_HEADER..head_end], &buffer[head_end..]);
         assert!(body.len() < 16_000 + 200, "the repeated text was compressed: {}", body.len());
         for entry in &entries {
             assert_eq!(decode(head, body, entry.sink).as_ref(), Some(entry));
         }
         assert_eq!(decode(head, body, 9), None);
+        let head_end = encode(&mut buffer, &entries, false, &mut scratch);
+        assert_eq!(buffer.len() - head_end, payloads.iter().map(Vec::len).sum::<usize>());
     }
 }

@@ -39,16 +39,17 @@ impl PluginFolder {
         Ok(folder)
     }
 
-    /// Keeps a component under `digest` (`sha256:<hex>`), durably. Nothing happens when it is there already.
+    /// Keeps a component under `digest` (`sha256:<hex>`), durably. Nothing happens when it is there already and whole.
     ///
     /// # Errors
     /// A [`WriteError`]; a digest that is not `<letters and digits>:<hex>` is `InvalidInput`.
     pub fn put(&self, digest: &str, component: &[u8]) -> Result<(), WriteError> {
         let path = self.path(digest).map_err(|error| WriteError::write(&self.dir, error))?;
-        match self.disk.open(&path) {
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(WriteError::write(&path, error)),
+        match self.get(digest) {
+            Ok(Some(_)) => return Ok(()),
+            // A damaged one is replaced, atomically, by the same component.
+            Ok(None) | Err(ReadError::Corrupt { .. }) => {}
+            Err(ReadError::Io { path, source }) => return Err(WriteError::write(&path, source)),
         }
         let mut header = Vec::with_capacity(HEADER);
         format::write_prologue(&mut header, format::PLUGIN);

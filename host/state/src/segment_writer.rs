@@ -13,6 +13,7 @@ use crate::disk::Disk;
 use crate::error::WriteError;
 use crate::format::{Magic, PAGE};
 use crate::names;
+use crate::savepoint::{copy, link};
 use crate::segment::Segment;
 
 /// What both kinds of segments are written with.
@@ -168,7 +169,9 @@ impl SegmentWriter {
     pub(crate) fn free(&mut self, folder: &Folder, first_needed: u64) -> Result<(), WriteError> {
         while self.sealed.front().is_some_and(|sealed| sealed.last_epoch < first_needed) {
             let path = &self.sealed[0].path;
-            let spare = names::spare(path).filter(|_| self.spares.len() < MAX_SPARES);
+            // A segment that a savepoint holds too must stay as it is.
+            let is_kept = self.spares.len() < MAX_SPARES && !folder.disk.is_linked(path).unwrap_or(true);
+            let spare = names::spare(path).filter(|_| is_kept);
             let gone = match &spare {
                 Some(spare) => folder.disk.rename(path, spare),
                 None => folder.disk.remove(path),
@@ -183,6 +186,19 @@ impl SegmentWriter {
             self.sealed.pop_front();
         }
         Ok(())
+    }
+
+    /// Links the sealed segments into `target` and copies the newest up to its last frame.
+    pub(crate) fn copy_to(&self, folder: &Folder, target: &Path) -> Result<(), WriteError> {
+        for sealed in &self.sealed {
+            link(&*folder.disk, &sealed.path, &names::within(target, &sealed.path))?;
+        }
+        match &self.current {
+            Some(Current { segment, end, .. }) => {
+                copy(&*folder.disk, &segment.path, &names::within(target, &segment.path), *end)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Where the next frame of the newest segment goes, 0 without one.

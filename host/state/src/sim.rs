@@ -204,6 +204,25 @@ impl Disk for SimDisk {
         state.names.rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let life = state.life;
+        state.operate(life)?;
+        let inode = *state.names.current().get(from).ok_or(io::ErrorKind::NotFound)?;
+        if state.names.current().contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.names.set(to, inode);
+        Ok(())
+    }
+
+    fn is_linked(&self, path: &Path) -> io::Result<bool> {
+        let state = self.state();
+        state.alive(state.life)?;
+        let inode = state.names.current().get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(state.names.current().values().filter(|other| *other == inode).count() > 1)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         let life = state.life;

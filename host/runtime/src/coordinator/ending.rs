@@ -4,7 +4,18 @@ use std::time::Instant;
 
 use weir_checkpoint::{Input, Refusal, SealedEpoch};
 
-use super::{Coordinator, CrashPoint, Outcome, gathering};
+use super::{Coordinator, Outcome, gathering};
+
+/// Where a test of recovery ends everything, as if the process had been killed there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashPoint {
+    /// Sealed, and not handed to the log.
+    Sealed(u64),
+    /// In the log, and exposed to no sink.
+    Durable(u64),
+    /// It or a later one, where it owes no sink anything: visible in some sink, and not acknowledged.
+    Exposed(u64),
+}
 
 impl Coordinator {
     /// Ends everything here, if a test of recovery wants that; then nothing may follow.

@@ -70,7 +70,10 @@ fn resolve_one(
     let wanted_digest =
         ordered.map(|order| order.digest.to_string()).or_else(|| stored.as_ref().map(|stored| stored.running.clone()));
     let kept = wanted_digest.filter(|digest| *digest != **of_manifest);
-    let kept = kept.and_then(|digest| load_kept(planned, step, engine, folder, &digest));
+    let kept = match kept {
+        Some(digest) => load_kept(planned, step, engine, folder, &digest)?,
+        None => None,
+    };
     let (factory, replaced): (Arc<dyn TransformFactory>, bool) = match kept {
         Some(factory) => (factory, true),
         None => {
@@ -93,41 +96,51 @@ fn resolve_one(
     Ok(RunningPlugin { factory, watching, wanted })
 }
 
-/// The version that ran before, if it is still there and fits the plan; a manifest that changed the columns around it
-/// makes it unfit, and then the manifest's own version starts.
+/// The version that ran before, if it fits the plan; a manifest that changed the columns around it makes it unfit, and
+/// then the manifest's own version starts. A version that the epochs were made with and that is not there, or not whole,
+/// is never replaced silently.
 fn load_kept(
     planned: &PlannedPlugin,
     step: &str,
     engine: &SandboxEngine,
     folder: &PluginFolder,
     digest: &str,
-) -> Option<Arc<dyn TransformFactory>> {
+) -> Result<Option<Arc<dyn TransformFactory>>, StartError> {
+    let lost = |why: String| {
+        StartError::Plugin(format!(
+            "step `{step}`: {digest} ran before and must run now, but {why}; name that component in `use:` once, which \
+             puts it back, and swap afterwards"
+        ))
+    };
     let bytes = match folder.get(digest) {
         Ok(Some(bytes)) => bytes,
-        Ok(None) => {
-            tracing::warn!(
-                "step `{step}`: {digest} ran before and is not kept any more; the manifest's version starts"
-            );
-            return None;
-        }
-        Err(error) => {
-            tracing::warn!(
-                "step `{step}`: {digest} ran before but cannot be read: {error}; the manifest's version starts"
-            );
-            return None;
-        }
+        Ok(None) => return Err(lost("the state folder does not have it".to_owned())),
+        Err(error) => return Err(lost(error.to_string())),
     };
     let component = PluginComponent::load(engine, &bytes, &planned.gate.limits);
     let fits = component.map_err(|error| error.to_string()).and_then(|component| {
         let factory = planned.gate.fitting_factory(&component).map_err(|error| error.faults().join("; "))?;
         Ok(Arc::new(factory) as Arc<dyn TransformFactory>)
     });
-    fits.map_err(|why| {
+    let fitting = fits.map_err(|why| {
         tracing::warn!(
             "step `{step}`: {digest} ran before and does not fit this manifest: {why}; its own version starts"
         );
-    })
-    .ok()
+    });
+    Ok(fitting.ok())
+}
+
+/// Removes versions that nothing may return to: of each step the running one, the one before it while it is watched, and
+/// the manifest's stay.
+pub fn prune(folder: &PluginFolder, before: &EpochMeta, now: &EpochMeta) {
+    let plugins = before.plugins.values().chain(now.plugins.values());
+    let kept: Vec<&str> = plugins
+        .flat_map(|plugin| [&plugin.made_by, &plugin.running, &plugin.manifest].into_iter().chain(&plugin.previous))
+        .map(String::as_str)
+        .collect();
+    if let Err(error) = folder.retain(&kept) {
+        tracing::warn!("old plugin versions stay in the state folder: {error}");
+    }
 }
 
 /// The watches that go on from an earlier life.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{Options, Store, segment_writers};
 use crate::disk::{Disk, DiskFile, DiskLock, LockError};
-use crate::error::{OpenError, WriteError};
+use crate::error::OpenError;
 use crate::format;
 use crate::frame::{self, FrameAt};
 use crate::identity::{Closed, Identity};
@@ -118,7 +118,7 @@ fn read_identity(
         disk.remove(&dir.join(&name)).map_err(|error| OpenError::io(&dir.join(name), error))?;
     }
     let store_id = wanted.new_store_id();
-    wanted.write(disk, dir, store_id).map_err(open_error)?;
+    wanted.write(disk, dir, store_id)?;
     sync_parent(disk, dir)?;
     Ok((store_id, wanted.clone()))
 }
@@ -131,14 +131,6 @@ fn sync_parent(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
         None => return Ok(()),
     };
     disk.sync_dir(parent).map_err(|error| OpenError::io(parent, error))
-}
-
-fn open_error(error: WriteError) -> OpenError {
-    match error {
-        WriteError::Full { path, source }
-        | WriteError::SyncFailed { path, source }
-        | WriteError::Io { path, source } => OpenError::Io { path, source },
-    }
 }
 
 /// What the folder holds and what of it counts.
