@@ -24,7 +24,7 @@ use crate::coordinator::{
 use crate::log_writer;
 use crate::meta::{EpochMeta, MetaError};
 use crate::outside::Outside;
-use crate::plan::{Plan, PlannedSink};
+use crate::plan::Plan;
 use crate::shared::{Shared, TaskFault};
 use crate::sink_runner::{self, SinkCommand};
 use crate::state_budget::StateBudget;
@@ -98,9 +98,7 @@ pub fn run(
     let (mut store, recovered, mut meta) = open_state(plan, setup)?;
     let readers = open_sources(plan, setup, &meta, control, commands)?;
     let key_groups = store.identity().key_groups;
-    let stored = meta.clone();
     let plugins = plugins::resolve(plan, engine, &store.plugins(), overrides, &mut meta)?;
-    plugins::prune(&store.plugins(), &stored, &meta);
 
     let (task_events, task_events_in) = unbounded();
     let wakes: Vec<Wake> = (0..setup.workers).map(|_| Wake::default()).collect();
@@ -113,8 +111,7 @@ pub fn run(
     let sinks = recover_sinks(plan, &mut meta, &mut store, &recovered.outbox)?;
     status.restore(&meta, recovered.last_epoch);
     plugins::open_gate(plan, setup, engine, &plugins, store.plugins(), &assembled.instances, control);
-    let identity = |planned: &PlannedSink| meta.sinks.get(&*planned.id).map(|stored| stored.identity(&planned.id));
-    let identities: Vec<String> = plan.sinks.iter().map(|planned| identity(planned).unwrap_or_default()).collect();
+    let identities: Vec<String> = plan.sinks.iter().map(|planned| meta.sink_identity(&planned.id)).collect();
     let recovery = Recovery {
         last_epoch: recovered.last_epoch,
         sinks,

@@ -71,13 +71,6 @@ pub struct StoredSink {
     pub generation: Option<u64>,
 }
 
-impl StoredSink {
-    /// What the target knows the sink as.
-    pub fn identity(&self, name: &str) -> String {
-        self.generation.map_or_else(|| name.to_owned(), |generation| format!("{name}@{generation}"))
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum MetaError {
     #[error("epoch meta of version {0}; this Weir reads version {VERSION}")]
@@ -144,6 +137,12 @@ impl EpochMeta {
 
     pub fn stage_watermark(&self, stage: &str) -> i64 {
         self.stages.get(stage).copied().unwrap_or(NO_WATERMARK)
+    }
+
+    /// What the target knows sink `name` as.
+    pub fn sink_identity(&self, name: &str) -> String {
+        let generation = self.sinks.get(name).and_then(|stored| stored.generation);
+        generation.map_or_else(|| name.to_owned(), |generation| format!("{name}@{generation}"))
     }
 
     /// The number of sink `name`, a new one if it has none.

@@ -37,7 +37,7 @@ pub struct RunningPlugin {
 /// By step id.
 pub type RunningPlugins = BTreeMap<Arc<str>, RunningPlugin>;
 
-/// Chooses and loads the version of every plugin step, and notes it in `meta`.
+/// Chooses and loads the version of every plugin step, notes it in `meta`, and lets go of those that none may return to.
 pub fn resolve(
     plan: &Plan,
     engine: &SandboxEngine,
@@ -45,12 +45,14 @@ pub fn resolve(
     overrides: &Overrides,
     meta: &mut EpochMeta,
 ) -> Result<RunningPlugins, StartError> {
+    let before = meta.clone();
     let mut running = RunningPlugins::new();
     for step in &plan.steps {
         let PlannedKind::Plugin(planned) = &step.kind else { continue };
         let plugin = resolve_one(planned, &step.id, engine, folder, overrides.get(&step.id), meta)?;
         running.insert(Arc::clone(&step.id), plugin);
     }
+    prune(folder, &before, meta);
     Ok(running)
 }
 
@@ -132,7 +134,7 @@ fn load_kept(
 
 /// Removes versions that nothing may return to: of each step the running one, the one before it while it is watched, and
 /// the manifest's stay.
-pub fn prune(folder: &PluginFolder, before: &EpochMeta, now: &EpochMeta) {
+fn prune(folder: &PluginFolder, before: &EpochMeta, now: &EpochMeta) {
     let plugins = before.plugins.values().chain(now.plugins.values());
     let kept: Vec<&str> = plugins
         .flat_map(|plugin| [&plugin.made_by, &plugin.running, &plugin.manifest].into_iter().chain(&plugin.previous))
