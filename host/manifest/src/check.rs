@@ -7,6 +7,7 @@ mod bindings;
 mod columns;
 mod graph;
 mod tests;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -84,6 +85,7 @@ pub fn check(path: &Path, text: &str, options: &ParseOptions<'_>) -> Checked {
         manifest.folder = path.parent().unwrap_or(Path::new("")).to_owned();
         manifest.texts = texts;
         columns::check(&manifest, &mut faults);
+        window::check(&manifest, &mut faults);
         graph::check(&mut manifest, &names, &mut faults);
         bindings::check(&manifest, &mut faults);
         tests::check(&manifest, &names, &mut faults);

@@ -1,4 +1,4 @@
-//! Keyed aggregates over tumbling windows, emitted when the window closes.
+//! Keyed aggregates over windows.
 //!
 //! Result types, for every aggregate there is (`state` is what a key costs in memory, less one bit for "seen"):
 //!
@@ -29,10 +29,11 @@
 //! reject (code `overflow` or `too-large`) leaves all aggregates of its row as they were. Sums, averages and variances of
 //! floats depend on the order of the rows in the last bits; every other result depends on the set of rows alone.
 //!
-//! A row is late when its window had closed before it was read (its end is not after the watermark of its source
-//! partition just before it), or when it was still in time there but the window has been fired already, which
-//! happens after an idle partition comes back. Both go to the late output, counted apart. A row whose window would
-//! not fit into i64 microseconds is a reject (code `event-time`).
+//! A row is late when its newest window was gone before it was read (its end plus the lateness is not after the watermark
+//! of its source partition just before it), or when it was still in time there but the step has let go of the window
+//! already, which happens after an idle partition comes back. Both go to the late output, counted apart. A row whose
+//! window would not fit into i64 microseconds is a reject (code `event-time`). A result that its type cannot hold, though
+//! the rows of every pane could be added, is a reject (code `overflow`) that names window and key.
 
 mod accumulator;
 mod argument;
@@ -40,12 +41,16 @@ mod cell;
 mod finish;
 mod fire;
 mod fold;
+mod gather;
+mod grid;
 mod keyed;
 mod kind;
-#[expect(dead_code, reason = "windows that merge their panes are the first to call it")]
 mod merge;
+mod pending;
+mod place;
+mod show;
 mod slots;
-mod tumbling;
+mod spec;
 mod update;
 mod value;
 
@@ -55,12 +60,15 @@ use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
 
 use argument::Lane;
 
+use weir_state::table::TableError;
+
 use crate::expression::{Expression, ExpressionError};
-use crate::window::TumblingWindow;
+use crate::operator::StepFault;
 
 pub use cell::{DISTINCT_BYTES_MAX, LIST_BYTES_MAX};
+pub use grid::WindowAggregate;
 pub use kind::{AggregateKind, LISTED_MAX, result_type};
-pub use tumbling::WindowAggregate;
+pub use spec::{Emit, LateRows, Showing, WindowSpec, WindowTime};
 
 /// The stage of its rejects.
 pub const STAGE: &str = "aggregate";
@@ -82,25 +90,8 @@ pub struct AggregateSpec {
     pub argument: Option<String>,
 }
 
-/// A windowed aggregation as the manifest describes it.
-#[derive(Debug, Clone)]
-pub struct WindowSpec {
-    /// Id of the step: the origin of its rows.
-    pub step: Arc<str>,
-    pub window: TumblingWindow,
-    /// The key columns, as [`crate::KeyEncoder::fields`] gives them.
-    pub key: Vec<FieldRef>,
-    pub aggregates: Vec<AggregateSpec>,
-}
-
-/// Late rows so far, by why they are late.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LateRows {
-    /// The window had closed by the watermark of the row's own partition.
-    pub behind_watermark: u64,
-    /// In time there, but the step had fired the window.
-    pub window_fired: u64,
-}
+/// The keys of one bucket with their accumulators.
+type KeyTable = weir_state::table::KeyTable<slots::Accumulators>;
 
 /// One aggregate, compiled.
 #[derive(Debug, Clone)]
@@ -141,6 +132,10 @@ impl Aggregate {
         let nullable = !self.kind.counts() && (can_be_null || of_nulls);
         Ok(Arc::new(Field::new(&self.name, self.result_type()?, nullable)))
     }
+}
+
+fn internal(error: &TableError) -> StepFault {
+    StepFault::Internal(error.to_string())
 }
 
 #[cfg(test)]

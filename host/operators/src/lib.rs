@@ -15,7 +15,7 @@ pub mod select;
 pub mod transform;
 pub mod window;
 
-pub use aggregate::{AggregateKind, AggregateSpec, LateRows, WindowAggregate, WindowSpec};
+pub use aggregate::{AggregateKind, AggregateSpec, Emit, LateRows, Showing, WindowAggregate, WindowSpec, WindowTime};
 pub use exchange::split;
 pub use expression::{Evaluated, Expression, ExpressionError, Predicate};
 pub use filter::Where;
@@ -24,4 +24,4 @@ pub use keyed::KeyedOperator;
 pub use operator::{Operator, Outputs, RejectedRow, RowOrigin, StepFault};
 pub use select::Select;
 pub use transform::{BisectionBudget, TransformStep};
-pub use window::TumblingWindow;
+pub use window::{WindowError, WindowGrid};

@@ -1,95 +1,210 @@
-//! Window arithmetic: which window an event time falls into, before and after 1970 and at the ends of time.
+//! Window arithmetic: which windows an event time falls into, before and after 1970 and at the ends of time.
+//!
+//! Windows of a grid have one length and start a fixed step apart; their common slices are the panes, so that a row goes
+//! into one pane however many windows overlap it. Windows of a time zone follow its clock: a day has 23 or 25 hours
+//! where the clock changes, and each such window is a pane of its own.
 
-/// Windows of one size, one behind the other.
+mod zoned;
+
+use zoned::ZonedWindows;
+
+/// The most panes of one window, and so the most windows that hold one row.
+pub const MAX_PANES: i64 = 10_000;
+
+/// Windows aligned with the clock, all of one shape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowGrid(Shape);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Shape {
+    Fixed(Fixed),
+    Zoned(ZonedWindows),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TumblingWindow {
+struct Fixed {
     size_us: i64,
+    /// From one start to the next.
+    every_us: i64,
     offset_us: i64,
+    pane_us: i64,
 }
 
 /// Why there are no such windows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
     #[error("a window of {size_us} us holds nothing; give it a length above zero")]
     Size { size_us: i64 },
-    #[error("the offset {offset_us} us is not within one window of {size_us} us")]
-    Offset { offset_us: i64, size_us: i64 },
+    #[error("windows that start every {every_us} us never get on; give them a step above zero")]
+    Every { every_us: i64 },
+    #[error("the offset {offset_us} us is not within one step of {every_us} us")]
+    Offset { offset_us: i64, every_us: i64 },
+    #[error("windows of {size_us} us that start every {every_us} us leave rows between them out; start them closer")]
+    Gaps { size_us: i64, every_us: i64 },
+    #[error(
+        "windows of {size_us} us that start every {every_us} us have {panes} common slices, more than {MAX_PANES}; \
+         start them further apart, or let `every` divide `size`"
+    )]
+    Panes { size_us: i64, every_us: i64, panes: i64 },
+    #[error("no time zone `{name}`; write an IANA name such as Europe/Berlin")]
+    Zone { name: String },
+    #[error("windows of a time zone are whole days, or whole hours that divide a day")]
+    ZonedSize,
 }
 
-impl TumblingWindow {
-    /// Windows start at `offset_us + n * size_us`.
+impl WindowGrid {
+    /// Windows side by side; they start at `offset_us + n * size_us`.
     ///
     /// # Errors
     /// For a size of zero or less, and an offset that is as long as a window or longer, either way.
-    pub fn new(size_us: i64, offset_us: i64) -> Result<Self, WindowError> {
+    pub fn tumbling(size_us: i64, offset_us: i64) -> Result<Self, WindowError> {
+        Self::hopping(size_us, size_us, offset_us)
+    }
+
+    /// Windows that start at `offset_us + n * every_us`.
+    ///
+    /// # Errors
+    /// For lengths of zero or less, an offset that is as long as a step or longer, either way, a step longer than a
+    /// window, and windows of more than [`MAX_PANES`] panes.
+    pub fn hopping(size_us: i64, every_us: i64, offset_us: i64) -> Result<Self, WindowError> {
         if size_us <= 0 {
             return Err(WindowError::Size { size_us });
         }
-        if offset_us.unsigned_abs() >= size_us.unsigned_abs() {
-            return Err(WindowError::Offset { offset_us, size_us });
+        if every_us <= 0 {
+            return Err(WindowError::Every { every_us });
         }
-        Ok(Self { size_us, offset_us })
+        if offset_us.unsigned_abs() >= every_us.unsigned_abs() {
+            return Err(WindowError::Offset { offset_us, every_us });
+        }
+        if every_us > size_us {
+            return Err(WindowError::Gaps { size_us, every_us });
+        }
+        let pane_us = gcd(size_us, every_us);
+        if size_us / pane_us > MAX_PANES {
+            return Err(WindowError::Panes { size_us, every_us, panes: size_us / pane_us });
+        }
+        Ok(Self(Shape::Fixed(Fixed { size_us, every_us, offset_us, pane_us })))
     }
 
-    pub fn size_us(&self) -> i64 {
-        self.size_us
+    /// Windows side by side by the clock of an IANA time zone, `offset_us` behind its midnight: whole days, or whole
+    /// hours that divide a day.
+    ///
+    /// # Errors
+    /// For another size, an unknown zone, and an offset that is as long as a window or longer, either way.
+    pub fn zoned(size_us: i64, offset_us: i64, zone: &str) -> Result<Self, WindowError> {
+        Self::tumbling(size_us, offset_us)?;
+        Ok(Self(Shape::Zoned(ZonedWindows::new(size_us, offset_us, zone)?)))
     }
 
-    pub fn offset_us(&self) -> i64 {
-        self.offset_us
+    /// Whether every window is one pane, its own.
+    pub fn is_tumbling(&self) -> bool {
+        match &self.0 {
+            Shape::Fixed(fixed) => fixed.size_us == fixed.pane_us,
+            Shape::Zoned(_) => true,
+        }
     }
 
-    /// Start (within) and end (behind) of the window of an event time; none where one of them is beyond i64.
-    pub fn window_of(&self, event_time_us: i64) -> Option<(i64, i64)> {
-        let shift = i128::from(event_time_us) - i128::from(self.offset_us);
-        let start = i128::from(event_time_us) - shift.rem_euclid(i128::from(self.size_us));
-        let end = start + i128::from(self.size_us);
-        Some((i64::try_from(start).ok()?, i64::try_from(end).ok()?))
+    /// Start (within) and end (behind) of the pane of an event time; none where one of its windows is beyond i64 or the
+    /// calendar.
+    pub fn pane_of(&self, event_time_us: i64) -> Option<(i64, i64)> {
+        match &self.0 {
+            Shape::Fixed(fixed) => fixed.pane_of(event_time_us),
+            Shape::Zoned(zoned) => zoned.window_of(event_time_us),
+        }
+    }
+
+    /// The start of the oldest window that holds the pane.
+    pub fn oldest_start(&self, pane_us: i64) -> i64 {
+        match &self.0 {
+            Shape::Fixed(fixed) => clamp(fixed.oldest_start(pane_us)),
+            Shape::Zoned(_) => pane_us,
+        }
+    }
+
+    /// The start of the newest window that holds the pane.
+    pub fn newest_start(&self, pane_us: i64) -> i64 {
+        match &self.0 {
+            Shape::Fixed(fixed) => clamp(fixed.floor(pane_us, fixed.every_us)),
+            Shape::Zoned(_) => pane_us,
+        }
+    }
+
+    /// Start and end of every window that holds the pane, oldest first.
+    pub fn windows_of(&self, pane_us: i64) -> impl Iterator<Item = (i64, i64)> {
+        let every_us = match &self.0 {
+            Shape::Fixed(fixed) => fixed.every_us,
+            Shape::Zoned(_) => i64::MAX,
+        };
+        let newest = self.newest_start(pane_us);
+        let next = move |start: &i64| start.checked_add(every_us).filter(|next| *next <= newest);
+        std::iter::successors(Some(self.oldest_start(pane_us)), next).map(|start| (start, self.end_of(start)))
     }
 
     /// The end of the window that starts at `start_us`.
     pub fn end_of(&self, start_us: i64) -> i64 {
-        start_us.saturating_add(self.size_us)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn event_times_before_1970_fall_into_the_window_that_holds_them() {
-        let minute = TumblingWindow::new(60, 0).unwrap();
-        assert_eq!(minute.window_of(-1), Some((-60, 0)));
-        assert_eq!(minute.window_of(-60), Some((-60, 0)));
-        assert_eq!(minute.window_of(-61), Some((-120, -60)));
-        assert_eq!(minute.window_of(0), Some((0, 60)));
-        assert_eq!(minute.window_of(59), Some((0, 60)));
-    }
-
-    #[test]
-    fn an_offset_moves_the_starts_and_nothing_else() {
-        for (offset, expected) in [(15, (-45, 15)), (-15, (-15, 45))] {
-            assert_eq!(TumblingWindow::new(60, offset).unwrap().window_of(5), Some(expected));
+        match &self.0 {
+            Shape::Fixed(fixed) => start_us.saturating_add(fixed.size_us),
+            Shape::Zoned(zoned) => zoned.window_of(start_us).map_or(i64::MAX, |(_, end)| end),
         }
     }
 
-    #[test]
-    fn a_window_that_leaves_i64_is_none_and_the_last_whole_one_is_there() {
-        let window = TumblingWindow::new(10, 0).unwrap();
-        assert_eq!(window.window_of(i64::MAX), None);
-        assert_eq!(window.window_of(i64::MIN), None);
-        let last = i64::MAX / 10 * 10;
-        assert_eq!(window.window_of(last - 1), Some((last - 10, last)));
-        assert_eq!(TumblingWindow::new(i64::MAX, 0).unwrap().window_of(5), Some((0, i64::MAX)));
-        assert_eq!(TumblingWindow::new(i64::MAX, i64::MAX - 1).unwrap().window_of(i64::MIN), Some((i64::MIN, -1)));
+    /// The start of the oldest window that ends behind `watermark_us`.
+    pub fn first_open(&self, watermark_us: i64) -> i64 {
+        match &self.0 {
+            Shape::Fixed(fixed) => clamp(
+                fixed.floor_wide(i128::from(watermark_us) - i128::from(fixed.size_us)) + i128::from(fixed.every_us),
+            ),
+            Shape::Zoned(zoned) => zoned.first_open(watermark_us),
+        }
     }
 
-    #[test]
-    fn windows_without_length_or_with_a_useless_offset_are_refused() {
-        assert_eq!(TumblingWindow::new(0, 0), Err(WindowError::Size { size_us: 0 }));
-        assert_eq!(TumblingWindow::new(-5, 0), Err(WindowError::Size { size_us: -5 }));
-        assert_eq!(TumblingWindow::new(60, 60), Err(WindowError::Offset { offset_us: 60, size_us: 60 }));
-        assert_eq!(TumblingWindow::new(60, i64::MIN), Err(WindowError::Offset { offset_us: i64::MIN, size_us: 60 }));
+    /// What stored state depends on.
+    pub fn layout(&self) -> String {
+        match &self.0 {
+            Shape::Fixed(Fixed { size_us, offset_us, .. }) if self.is_tumbling() => {
+                format!("size_us={size_us} offset_us={offset_us}")
+            }
+            Shape::Fixed(Fixed { size_us, every_us, offset_us, .. }) => {
+                format!("size_us={size_us} every_us={every_us} offset_us={offset_us}")
+            }
+            Shape::Zoned(zoned) => zoned.layout(),
+        }
     }
 }
+
+impl Fixed {
+    fn floor(&self, time_us: i64, step_us: i64) -> i128 {
+        let shift = i128::from(time_us) - i128::from(self.offset_us);
+        i128::from(time_us) - shift.rem_euclid(i128::from(step_us))
+    }
+
+    fn floor_wide(&self, time_us: i128) -> i128 {
+        time_us - (time_us - i128::from(self.offset_us)).rem_euclid(i128::from(self.every_us))
+    }
+
+    fn pane_of(&self, event_time_us: i64) -> Option<(i64, i64)> {
+        let start = self.floor(event_time_us, self.pane_us);
+        let newest_end = self.floor(event_time_us, self.every_us) + i128::from(self.size_us);
+        i64::try_from(newest_end).ok()?;
+        let start = i64::try_from(start).ok()?;
+        i64::try_from(self.oldest_start(start)).ok()?;
+        Some((start, start.checked_add(self.pane_us)?))
+    }
+
+    /// The first start that is not before the pane's end less the size.
+    fn oldest_start(&self, pane_us: i64) -> i128 {
+        let least = i128::from(pane_us) + i128::from(self.pane_us) - i128::from(self.size_us);
+        self.floor_wide(least + i128::from(self.every_us) - 1)
+    }
+}
+
+fn clamp(time_us: i128) -> i64 {
+    time_us.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests;

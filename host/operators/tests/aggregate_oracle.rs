@@ -11,7 +11,8 @@ use arrow_array::types::{Decimal128Type, Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use weir_operators::{
-    AggregateKind, AggregateSpec, KeyEncoder, KeyedOperator, Outputs, TumblingWindow, WindowAggregate, WindowSpec,
+    AggregateKind, AggregateSpec, KeyEncoder, KeyedOperator, Outputs, Showing, WindowAggregate, WindowGrid, WindowSpec,
+    WindowTime,
 };
 use weir_state::table::DeltaWriter;
 use weir_stream::{Batch, Changes, Origin};
@@ -115,6 +116,10 @@ const CALLS: [(&str, &str, Option<&str>); 22] = [
     ("bool_or", "flag", None),
 ];
 
+fn grid() -> WindowGrid {
+    WindowGrid::tumbling(1_000, -500).unwrap()
+}
+
 fn spec(key: &KeyEncoder) -> WindowSpec {
     let aggregate = |(place, (kind, argument, number)): (usize, &(&str, &str, Option<&str>))| AggregateSpec {
         name: format!("a{place}"),
@@ -123,7 +128,8 @@ fn spec(key: &KeyEncoder) -> WindowSpec {
     };
     WindowSpec {
         step: "oracle".into(),
-        window: TumblingWindow::new(1_000, -500).unwrap(),
+        time: WindowTime::Event,
+        showing: Showing::default(),
         key: key.fields().to_vec(),
         aggregates: CALLS.iter().enumerate().map(aggregate).collect(),
     }
@@ -145,7 +151,7 @@ impl DeltaWriter for Deltas {
 /// The results by key, each as text.
 fn run(random: &mut Random, rows: &[Row]) -> BTreeMap<i64, Vec<String>> {
     let key = KeyEncoder::new(&[("key".into(), "key".into())], &schema(), KEY_GROUPS).unwrap();
-    let made = || WindowAggregate::new(&spec(&key), &schema(), 0..KEY_GROUPS).unwrap();
+    let made = || WindowAggregate::new(&spec(&key), &grid(), &schema(), 0..KEY_GROUPS).unwrap();
     let (mut windows, mut deltas, mut out) = (made(), Deltas::default(), Outputs::default());
     let mut rest = rows;
     while !rest.is_empty() {

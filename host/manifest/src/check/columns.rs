@@ -16,14 +16,6 @@ pub(super) fn check(manifest: &Manifest, faults: &mut Faults) {
         }
         event_time(id, source, faults);
     }
-    for (_, step) in &manifest.steps {
-        if let crate::model::StepKind::Window(window) = &step.kind {
-            let crate::model::WindowShape::Tumbling { size } = &window.shape;
-            if size.as_us() == 0 {
-                faults.push(Fault::new(size.span, "out-of-range", "a window is longer than 0s"));
-            }
-        }
-    }
 }
 
 fn record_part(column: &Column, part: &Spanned<RecordPart>, faults: &mut Faults) {

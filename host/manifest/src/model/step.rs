@@ -7,7 +7,7 @@ mod plugin;
 mod window;
 
 pub use plugin::PluginStep;
-pub use window::{Emit, WindowShape, WindowStep};
+pub use window::{Emit, Showing, WindowShape, WindowStep, WindowTime};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -42,7 +42,7 @@ impl Step {
 
     /// Whether its results depend on event time.
     pub fn works_in_event_time(&self) -> bool {
-        matches!(self.kind, StepKind::Window(_))
+        matches!(&self.kind, StepKind::Window(window) if window.time == WindowTime::Event)
     }
 }
 
@@ -129,7 +129,7 @@ impl TryFrom<StepKeys> for Step {
             StepKeys { filter: Some(filter), .. } => StepKind::Where(filter),
             StepKeys { select: Some(select), .. } => StepKind::Select(expressions(select)),
             StepKeys { key: Some(key), window: Some(window), aggregate: Some(aggregate), .. } => {
-                StepKind::Window(Box::new(window.step(list(key), expressions(aggregate))))
+                StepKind::Window(Box::new(window.step(list(key), expressions(aggregate))?))
             }
             _ => return Err("a step without a kind".to_owned()),
         };

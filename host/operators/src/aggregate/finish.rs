@@ -14,7 +14,7 @@ use crate::key::timestamps;
 use crate::operator::StepFault;
 
 /// Where a key's accumulators are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub table: u32,
     pub slot: u32,

@@ -1,16 +1,17 @@
-//! Closed panes to rows: keys decoded, aggregates finished, in the order of the keys.
+//! Windows to rows: keys decoded, aggregates finished, in the order of the keys.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
-use weir_state::table::KeyTable;
 use weir_stream::time::NO_WATERMARK;
-use weir_stream::{Batch, Changes, Origin};
+use weir_stream::{Batch, ChangeKind, Changes, Origin, Reject};
 
 use super::finish::{Finish, Place};
+use super::gather::Gathered;
 use super::slots::Accumulators;
-use super::{Aggregate, WindowSpec};
+use super::{Aggregate, KeyTable, STAGE, WindowSpec};
 use crate::expression::ExpressionError;
 use crate::key::{KeyDecoder, timestamps};
 use crate::operator::{Outputs, StepFault};
@@ -27,6 +28,8 @@ pub(super) struct Firing {
     step: Arc<str>,
     schema: SchemaRef,
     keys: KeyDecoder,
+    /// What its rows do: they insert, or they also replace.
+    kind: ChangeKind,
     /// Per aggregate: digits that its result has behind the point beyond its argument's.
     added_scale: Vec<u32>,
 }
@@ -53,46 +56,101 @@ impl Firing {
         }
         let added_scale = aggregates.iter().zip(&fields[2 + spec.key.len()..]).map(added_scale).collect();
         let keys = KeyDecoder::new(&spec.key);
-        Ok(Self { step: Arc::clone(&spec.step), schema: Arc::new(Schema::new(fields)), keys, added_scale })
+        let kind = if spec.showing.is_upsert() { ChangeKind::UpdateAfter } else { ChangeKind::Insert };
+        Ok(Self { step: Arc::clone(&spec.step), schema: Arc::new(Schema::new(fields)), keys, kind, added_scale })
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// Appends the rows of one window.
+    /// Gives out the rows of one window, but for the places in `without`.
     pub(super) fn fire(
         &self,
-        start_us: i64,
-        end_us: i64,
-        tables: &[KeyTable<Accumulators>],
+        window: (i64, i64),
+        tables: &[&KeyTable],
+        without: &BTreeSet<Place>,
         out: &mut Outputs,
     ) -> Result<(), StepFault> {
-        let accumulators: Vec<&Accumulators> = tables.iter().map(KeyTable::slots).collect();
-        for places in sorted(tables).chunks(FIRED_BATCH_ROWS) {
-            let rows = places.len();
-            let mut columns = vec![self.time(start_us, rows), self.time(end_us, rows)];
+        let accumulators: Vec<&Accumulators> = tables.iter().map(|table| table.slots()).collect();
+        for places in sorted(tables, without).chunks(FIRED_BATCH_ROWS) {
             let keys = places.iter().map(|place| tables[place.table as usize].key(place.slot));
-            columns.extend(self.keys.decode(keys).map_err(StepFault::Internal)?);
-            for (number, added_scale) in self.added_scale.iter().enumerate() {
-                let data_type = self.schema.field(columns.len()).data_type();
-                let finish = Finish { tables: &accumulators, places, number, added_scale: *added_scale };
-                columns.push(finish.column(data_type)?);
-            }
-            let fired = Batch {
-                columns: RecordBatch::try_new(Arc::clone(&self.schema), columns)?,
-                event_times_us: vec![end_us - 1; rows].into(),
-                watermarks_us: vec![NO_WATERMARK; rows].into(),
-                origin: Origin::Step(Arc::clone(&self.step)),
-                changes: Changes::Inserts,
-            };
-            out.push(0, fired);
+            let spans = vec![window; places.len()];
+            out.push(0, self.batch(&spans, keys, &accumulators, places, self.kind)?);
         }
         Ok(())
     }
 
-    fn time(&self, time_us: i64, rows: usize) -> ArrayRef {
-        timestamps(&Int64Array::from(vec![time_us; rows]), self.schema.field(0).data_type())
+    /// The same for a window made of panes; keys whose panes do not fit together are rejects.
+    pub(super) fn fire_gathered(
+        &self,
+        window: (i64, i64),
+        gathered: &Gathered,
+        out: &mut Outputs,
+    ) -> Result<(), StepFault> {
+        let tables = gathered.tables();
+        for (place, aggregate) in gathered.overflowed() {
+            self.refuse(window, tables[place.table as usize].key(place.slot), aggregate, out)?;
+        }
+        self.fire(window, &tables, &gathered.without(), out)
+    }
+
+    /// Rows of any windows, each with start and end.
+    pub(super) fn batch<'k>(
+        &self,
+        spans: &[(i64, i64)],
+        keys: impl Iterator<Item = &'k [u8]>,
+        tables: &[&Accumulators],
+        places: &[Place],
+        kind: ChangeKind,
+    ) -> Result<Batch, StepFault> {
+        let mut columns = self.front(spans, keys)?;
+        for (number, added_scale) in self.added_scale.iter().enumerate() {
+            let data_type = self.schema.field(columns.len()).data_type();
+            let finish = Finish { tables, places, number, added_scale: *added_scale };
+            columns.push(finish.column(data_type)?);
+        }
+        let rows = spans.len();
+        Ok(Batch {
+            columns: RecordBatch::try_new(Arc::clone(&self.schema), columns)?,
+            event_times_us: spans.iter().map(|(_, end)| end - 1).collect(),
+            watermarks_us: vec![NO_WATERMARK; rows].into(),
+            origin: Origin::Step(Arc::clone(&self.step)),
+            changes: match kind {
+                ChangeKind::Insert => Changes::Inserts,
+                kind => Changes::PerRow(vec![kind as u8; rows].into()),
+            },
+        })
+    }
+
+    /// The window's columns and the key's.
+    fn front<'k>(
+        &self,
+        spans: &[(i64, i64)],
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) -> Result<Vec<ArrayRef>, StepFault> {
+        let utc = self.schema.field(0).data_type();
+        let starts: Int64Array = spans.iter().map(|(start, _)| *start).collect();
+        let ends: Int64Array = spans.iter().map(|(_, end)| *end).collect();
+        let mut columns = vec![timestamps(&starts, utc), timestamps(&ends, utc)];
+        columns.extend(self.keys.decode(keys).map_err(StepFault::Internal)?);
+        Ok(columns)
+    }
+
+    /// A result that its type cannot hold: the reject names window and key.
+    fn refuse(&self, window: (i64, i64), key: &[u8], aggregate: usize, out: &mut Outputs) -> Result<(), StepFault> {
+        let columns = self.front(&[window], std::iter::once(key))?;
+        let front: Vec<usize> = (0..columns.len()).collect();
+        let name = self.schema.field(columns.len() + aggregate).name();
+        let reason = format!("`{name}`: the rows of this window add up to more than its type can hold");
+        let row = Batch {
+            columns: RecordBatch::try_new(Arc::new(self.schema.project(&front)?), columns)?,
+            event_times_us: vec![window.1 - 1].into(),
+            watermarks_us: vec![NO_WATERMARK].into(),
+            origin: Origin::Step(Arc::clone(&self.step)),
+            changes: Changes::Inserts,
+        };
+        out.reject(STAGE, &row, vec![Reject::new(0, "overflow", reason)])
     }
 }
 
@@ -104,11 +162,12 @@ fn added_scale((aggregate, result): (&Aggregate, &FieldRef)) -> u32 {
 }
 
 /// All keys by their bytes. Most comparisons are between the 8 bytes behind the part that all keys share.
-fn sorted(tables: &[KeyTable<Accumulators>]) -> Vec<Place> {
+fn sorted(tables: &[&KeyTable], without: &BTreeSet<Place>) -> Vec<Place> {
     let key = |entry: &Entry| tables[entry.place.table as usize].key(entry.place.slot);
-    let mut entries: Vec<Entry> = Vec::with_capacity(tables.iter().map(KeyTable::len).sum());
+    let mut entries: Vec<Entry> = Vec::with_capacity(tables.iter().map(|table| table.len()).sum());
     for (number, table) in (0..).zip(tables) {
         let places = (0..table.len() as u32).map(|slot| Place { table: number, slot });
+        let places = places.filter(|place| without.is_empty() || !without.contains(place));
         entries.extend(places.map(|place| Entry { prefix: 0, place }));
     }
     let Some(first) = entries.first().map(&key) else { return Vec::new() };

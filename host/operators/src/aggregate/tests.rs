@@ -17,6 +17,7 @@ use super::*;
 use crate::key::KeyEncoder;
 use crate::keyed::KeyedOperator;
 use crate::operator::Outputs;
+use crate::window::WindowGrid;
 
 /// Columns, each with its name.
 type Columns = Vec<(&'static str, ArrayRef)>;
@@ -45,10 +46,15 @@ struct Step {
     windows: WindowAggregate,
 }
 
+fn hundred() -> WindowGrid {
+    WindowGrid::tumbling(100, 0).unwrap()
+}
+
 fn spec(key: &KeyEncoder, aggregates: &[&str]) -> WindowSpec {
     WindowSpec {
         step: "w".into(),
-        window: TumblingWindow::new(100, 0).unwrap(),
+        time: WindowTime::Event,
+        showing: Showing::default(),
         key: key.fields().to_vec(),
         aggregates: aggregates.iter().map(|text| aggregate(text)).collect(),
     }
@@ -56,7 +62,7 @@ fn spec(key: &KeyEncoder, aggregates: &[&str]) -> WindowSpec {
 
 fn step(input: &SchemaRef, aggregates: &[&str]) -> Step {
     let key = KeyEncoder::new(&[("k".into(), "k".into())], input, 4).unwrap();
-    let windows = WindowAggregate::new(&spec(&key, aggregates), input, 0..4).unwrap();
+    let windows = WindowAggregate::new(&spec(&key, aggregates), &hundred(), input, 0..4).unwrap();
     Step { key, windows }
 }
 
@@ -82,7 +88,7 @@ impl Step {
 fn refused(aggregates: &[&str], columns: &Columns) -> String {
     let input = batch(&vec![0; columns[0].1.len()], columns).schema();
     let key = KeyEncoder::new(&[("k".into(), "k".into())], &input, 4).unwrap();
-    WindowAggregate::new(&spec(&key, aggregates), &input, 0..4).unwrap_err().1.message
+    WindowAggregate::new(&spec(&key, aggregates), &hundred(), &input, 0..4).unwrap_err().1.message
 }
 
 fn k(keys: &[i64]) -> (&'static str, ArrayRef) {
@@ -252,7 +258,7 @@ fn late_rows_are_told_apart_by_why_they_are_late() {
     let out = step.process(rows);
     assert_eq!(out.late[0].rows(), 2);
     assert_eq!(step.windows.late_rows(), LateRows { behind_watermark: 2, window_fired: 1 });
-    assert_eq!((step.windows.open_windows(), step.windows.next_fire_us()), (1, Some(200)));
+    assert_eq!((step.windows.panes(), step.windows.next_fire_us()), (1, Some(200)));
     assert!(step.advance(99).is_empty(), "a watermark never goes back");
     assert_eq!(step.windows.watermark_us(), 100);
 }

@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use weir_manifest::{Fault, LATE_OUTPUT, Spanned, WindowShape, WindowStep};
+use weir_manifest::{Fault, LATE_OUTPUT, Span, Spanned, WindowShape, WindowStep};
 use weir_operators::{
-    AggregateSpec, Expression, KeyEncoder, KeyedOperator, TumblingWindow, WindowAggregate, WindowSpec,
+    AggregateSpec, Emit, Expression, KeyEncoder, KeyedOperator, Showing, WindowAggregate, WindowError, WindowGrid,
+    WindowSpec, WindowTime,
 };
 use weir_stream::ChangeMode;
 
@@ -17,19 +18,35 @@ struct PlannedWindow {
     input: SchemaRef,
     /// Name and expression.
     keys: Vec<(String, String)>,
-    size_us: i64,
+    grid: WindowGrid,
+    time: WindowTime,
+    showing: Showing,
     aggregates: Vec<AggregateSpec>,
 }
 
 impl PlannedWindow {
-    fn aggregate(&self, key_groups: u16, owned: Range<u16>) -> Result<WindowAggregate, String> {
-        let spec = WindowSpec {
+    fn spec(&self, key_groups: u16) -> Result<WindowSpec, String> {
+        Ok(WindowSpec {
             step: Arc::clone(&self.step),
-            window: TumblingWindow::new(self.size_us, 0).map_err(|error| error.to_string())?,
+            time: self.time,
+            showing: self.showing,
             key: self.key_encoder(0, key_groups)?.fields().to_vec(),
             aggregates: self.aggregates.clone(),
-        };
-        WindowAggregate::new(&spec, &self.input, owned).map_err(|(_, error)| error.message)
+        })
+    }
+
+    fn aggregate(&self, key_groups: u16, owned: Range<u16>) -> Result<WindowAggregate, String> {
+        let spec = self.spec(key_groups)?;
+        WindowAggregate::new(&spec, &self.grid, &self.input, owned).map_err(|(_, error)| error.message)
+    }
+
+    /// A window's start tells it from the others of its key.
+    fn changes(&self) -> ChangeMode {
+        if !self.showing.is_upsert() {
+            return ChangeMode::Append;
+        }
+        let key = self.keys.iter().map(|(name, _)| name.clone());
+        ChangeMode::Upsert { key: std::iter::once("window_start".to_owned()).chain(key).collect() }
     }
 }
 
@@ -63,18 +80,26 @@ impl Planner<'_> {
             }
         }
         let keys = keys.filter(|_| sound)?;
-        let WindowShape::Tumbling { size } = &window.shape;
+        if input.changes != ChangeMode::Append {
+            let message = format!("a window takes new rows alone, and `{}` also changes rows", input.from.value);
+            self.fault(Fault::new(input.from.span, "change-kind", message).next("read what it is made from"));
+            return None;
+        }
+        let (place, grid) = grid(window);
         let schema = Arc::clone(&input.schema);
-        let planned =
-            PlannedWindow { step: Arc::clone(step), input: schema, keys, size_us: size.value.as_us(), aggregates };
-        match planned.aggregate(1, 0..1) {
-            Ok(built) => {
-                let main = Output::main(built.output_schema(), ChangeMode::Append);
+        let planned = grid.map_err(|error| error.to_string()).and_then(|grid| {
+            let (step, time, showing) = (Arc::clone(step), time(window.time), showing(&window.showing));
+            let planned = PlannedWindow { step, input: schema, keys, grid, time, showing, aggregates };
+            planned.aggregate(1, 0..1).map(|built| (planned, built))
+        });
+        match planned {
+            Ok((planned, built)) => {
+                let main = Output::main(built.output_schema(), planned.changes());
                 let late = Output { name: LATE_OUTPUT.into(), ..Output::main(&input.schema, ChangeMode::Append) };
                 Some((vec![main, late], PlannedKind::Keyed(Box::new(planned))))
             }
             Err(message) => {
-                self.fault(Fault::new(size.span, "window", message));
+                self.fault(Fault::new(place, "window", message));
                 None
             }
         }
@@ -87,6 +112,35 @@ impl Planner<'_> {
             sound &= self.compiled(key, Expression::compile(key, &input.schema), &input.from).is_some();
         }
         sound.then(|| keys.iter().map(|key| (key_name(key), key.value.clone())).collect())
+    }
+}
+
+/// The windows, and where the manifest speaks of their size.
+fn grid(window: &WindowStep) -> (Span, Result<WindowGrid, WindowError>) {
+    let offset_us = window.offset.as_ref().map_or(0, |offset| offset.as_us());
+    match (&window.shape, &window.time_zone) {
+        (WindowShape::Tumbling { size }, None) => (size.span, WindowGrid::tumbling(size.as_us(), offset_us)),
+        (WindowShape::Tumbling { size }, Some(zone)) => (size.span, WindowGrid::zoned(size.as_us(), offset_us, zone)),
+        (WindowShape::Hopping { size, every }, _) => {
+            (size.span, WindowGrid::hopping(size.as_us(), every.as_us(), offset_us))
+        }
+    }
+}
+
+fn showing(showing: &weir_manifest::Showing) -> Showing {
+    let us = |length: &Option<Spanned<weir_manifest::Duration>>| length.as_ref().map_or(0, |length| length.as_us());
+    let emit = match showing.emit {
+        weir_manifest::Emit::OnClose => Emit::OnClose,
+        weir_manifest::Emit::OnUpdate => Emit::OnUpdate,
+        weir_manifest::Emit::Both => Emit::Both,
+    };
+    Showing { emit, lateness_us: us(&showing.lateness), throttle_us: us(&showing.throttle) }
+}
+
+fn time(time: weir_manifest::WindowTime) -> WindowTime {
+    match time {
+        weir_manifest::WindowTime::Event => WindowTime::Event,
+        weir_manifest::WindowTime::Processing => WindowTime::Processing,
     }
 }
 

@@ -143,11 +143,12 @@ impl KeyedTask {
         self.operator.advance(watermark_us, &mut self.outputs).map_err(|fault| self.internal(&fault))?;
         if watermark_us != END_OF_TIME {
             self.reached_us = watermark_us;
-        }
-        for (_, batch) in &self.outputs.batches {
-            // A result's time is the last microsecond of its window.
-            let window_end_us = batch.event_times_us.last().map_or(NO_WATERMARK, |last| last + 1);
-            self.reached_us = self.reached_us.max(window_end_us);
+        } else {
+            for (_, batch) in &self.outputs.batches {
+                // A result's time is the last microsecond of its window.
+                let window_end_us = batch.event_times_us.last().map_or(NO_WATERMARK, |last| last.saturating_add(1));
+                self.reached_us = self.reached_us.max(window_end_us);
+            }
         }
         self.give_out_unasked(shared)?;
         let watermark_us = self.operator.output_watermark(watermark_us);

@@ -98,6 +98,28 @@ impl<S: Slots + Clone> BucketedTable<S> {
         self.buckets.first_key_value().map(|(bucket, _)| *bucket)
     }
 
+    /// The first bucket that is not before `from`.
+    pub fn first_bucket_from(&self, from: i64) -> Option<i64> {
+        self.buckets.range(from..).next().map(|(bucket, _)| *bucket)
+    }
+
+    /// The tables of a bucket, each with its key group, in order; cold ones are read back.
+    ///
+    /// # Errors
+    /// When a cold table cannot be read back.
+    pub fn bucket(&mut self, bucket: i64) -> Result<impl Iterator<Item = (u16, &KeyTable<S>)>, TableError> {
+        let (empty, seals, key_groups) = (&self.empty, self.seals, self.key_groups.clone());
+        let tables = self.buckets.get_mut(&bucket).map_or(&mut [][..], Vec::as_mut_slice);
+        for (key_group, held) in key_groups.clone().zip(tables.iter_mut()) {
+            if let Held::Cold(cold) = held {
+                let mut table = cold.read(key_group, empty)?;
+                table.touched_at = seals;
+                *held = Held::Hot(Box::new(table));
+            }
+        }
+        Ok(key_groups.zip(&*tables).filter_map(|(key_group, held)| Some((key_group, held.hot()?))))
+    }
+
     /// Takes a bucket out, with its tables in order of key group. The next delta deletes what was durable of it.
     ///
     /// # Errors

@@ -36,6 +36,11 @@ impl<S: Slots> KeyTable<S> {
         self.index.key(slot)
     }
 
+    /// The slot of `key`, whose hash is `hash`, if the key is held.
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
+        self.index.find(hash, key)
+    }
+
     pub fn slots(&self) -> &S {
         &self.slots
     }

@@ -16,8 +16,8 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use hashbrown::HashMap;
 use rustix::time::{ClockId, clock_gettime};
 use weir_operators::{
-    AggregateKind, AggregateSpec, KeyEncoder, KeyedBatch, KeyedOperator, Operator, Outputs, Predicate, TumblingWindow, Where,
-    WindowAggregate, WindowSpec,
+    AggregateKind, AggregateSpec, KeyEncoder, KeyedBatch, KeyedOperator, Operator, Outputs, Predicate, Showing, Where,
+    WindowAggregate, WindowGrid, WindowSpec, WindowTime,
 };
 use weir_state::table::DeltaWriter;
 use weir_stream::{Batch, Changes, Origin};
@@ -91,14 +91,16 @@ impl Steps {
         };
         let spec = WindowSpec {
             step: "bench".into(),
-            window: TumblingWindow::new(WINDOW_US, 0).expect("a valid window"),
+            time: WindowTime::Event,
+            showing: Showing::default(),
             key: key.fields().to_vec(),
             aggregates: vec![
                 aggregate("bids", AggregateKind::Count, None),
                 aggregate("volume", AggregateKind::Sum, Some("price")),
             ],
         };
-        let window = WindowAggregate::new(&spec, &schema(), 0..KEY_GROUPS).expect("a valid aggregate");
+        let grid = WindowGrid::tumbling(WINDOW_US, 0).expect("a valid window");
+        let window = WindowAggregate::new(&spec, &grid, &schema(), 0..KEY_GROUPS).expect("a valid aggregate");
         Self { filter, key, window }
     }
 
