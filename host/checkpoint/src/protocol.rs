@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use weir_stream::SinkPosition;
+use weir_stream::{Bug, SinkPosition};
 
 use crate::sink::{Link, Owed, SinkProgress};
 
@@ -314,6 +314,9 @@ impl Protocol {
         if progress.link == (Link::Sending { epoch }) {
             progress.link = Link::Ready;
             progress.sent = epoch;
+            if Bug::AcknowledgeGathered.is_in() {
+                progress.expose_through(epoch);
+            }
             let sent_all = progress.owed.back().is_none_or(|newest| newest.epoch <= epoch);
             let gathered = progress.gathered_bytes() > self.limits.unexposed_bytes;
             if gathered || (sent_all && self.all_durable()) {

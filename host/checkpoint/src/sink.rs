@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use weir_stream::SinkPosition;
+use weir_stream::{Bug, SinkPosition};
 
 use crate::protocol::Refusal;
 
@@ -75,10 +75,13 @@ impl SinkProgress {
         let held = match position {
             SinkPosition::Absent if self.exposed == 0 => 0,
             SinkPosition::Absent => return Err(Refusal::TargetForgot { acked: self.exposed }),
-            SinkPosition::Epoch(held) if held < self.exposed => {
+            SinkPosition::Epoch(held) if held < self.exposed && !Bug::TakeSinkBehind.is_in() => {
                 return Err(Refusal::TargetBehind { held, acked: self.exposed });
             }
-            SinkPosition::Epoch(held) if held > durable => return Err(Refusal::StateBehind { held, durable }),
+            SinkPosition::Epoch(held) if held > durable && !Bug::TakeSinkAhead.is_in() => {
+                return Err(Refusal::StateBehind { held, durable });
+            }
+            SinkPosition::Epoch(_) if Bug::ExposeTwice.is_in() => self.exposed,
             SinkPosition::Epoch(held) => held,
         };
         self.expose_through(held);
@@ -101,7 +104,7 @@ impl SinkProgress {
             return None;
         }
         let next = self.owed.iter().map(|entry| entry.epoch).find(|epoch| *epoch > self.sent)?;
-        (next <= durable).then(|| {
+        (next <= durable || Bug::ExposeBeforeDurable.is_in()).then(|| {
             self.link = Link::Sending { epoch: next };
             next
         })

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select, tick};
 use weir_checkpoint::{Effect, Input, Limits, Protocol, SealedEpoch};
 use weir_state::EpochRecord;
-use weir_stream::{SinkData, SinkEpoch, SinkReject};
+use weir_stream::{Bug, SinkData, SinkEpoch, SinkReject};
 
 use crate::barrier::Barrier;
 use crate::log_writer::{LogCommand, LogEvent, Owed};
@@ -270,7 +270,8 @@ impl Coordinator {
 
     fn owe(&mut self, sink: usize, epoch: u64, data: SinkData) -> Option<Owed> {
         let stored = self.meta.sinks.get_mut(&*self.wiring.sinks[sink].name)?;
-        let previous = std::mem::replace(&mut stored.newest, epoch);
+        let newest = std::mem::replace(&mut stored.newest, epoch);
+        let previous = if Bug::PreviousIsEpochBefore.is_in() { epoch - 1 } else { newest };
         let entry = Arc::new(SinkEpoch { epoch, previous, data: Arc::new(data) });
         self.owed[sink].insert(epoch, Arc::clone(&entry));
         Some(Owed { sink: stored.number, entry })

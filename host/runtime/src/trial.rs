@@ -22,18 +22,17 @@ use weir_sandbox::SandboxEngine;
 use weir_state::sim::{SimDisk, SimRng};
 use weir_stream::{Sink, SinkError, Source, SourceError};
 
-pub use compare::{ColumnDifference, Difference, Row};
-pub use script::LONGEST_TRIAL;
-
-use crate::clock::{Clock, SimulatedClock};
+pub use crate::clock::{Clock, SimulatedClock};
 use crate::control::Control;
 use crate::coordinator::{CrashPoint, Outcome};
 use crate::incarnation::{self, Overrides, Setup};
 use crate::outside::{Bindings, Outside};
 use crate::plan::{Plan, PlannedSink, PlannedSource, PlannedTest};
 use crate::status::StatusBoard;
+pub use compare::{ColumnDifference, Difference, Row};
+pub use script::LONGEST_TRIAL;
 use script::Script;
-use target::Target;
+pub use target::Target;
 
 /// Tasks of a keyed step, unless the manifest says: enough that rows cross between tasks.
 const TASKS: u16 = 2;

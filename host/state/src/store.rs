@@ -9,6 +9,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use weir_stream::Bug;
+
 use crate::disk::{Disk, DiskLock};
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::format;
@@ -233,12 +235,15 @@ impl Store {
                 outbox.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(log)
             })?;
         } else {
-            if has_outbox {
+            if has_outbox && !Bug::SkipOutboxSync.is_in() {
                 self.outbox.sync()?;
             }
-            self.log.sync()?;
+            if !Bug::SkipLogSync.is_in() {
+                self.log.sync()?;
+            }
         }
-        if self.log.has_begun_segment() || self.outbox.has_begun_segment() {
+        let new_name = self.log.has_begun_segment() || self.outbox.has_begun_segment();
+        if new_name && !Bug::SkipFolderSync.is_in() {
             self.sync_dir()?;
         }
         Ok(())
@@ -257,6 +262,9 @@ impl Store {
         let mut frames = self.reader.pending();
         frames.frames.extend(pending.map(|pending| (epoch, pending)));
         frames.retire(&self.acked);
+        if Bug::FreeOutboxEarly.is_in() {
+            frames.frames.clear();
+        }
     }
 
     /// Notes that `sink` has exposed everything through `epoch`. Durable with the next append; only then is the

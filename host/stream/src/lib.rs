@@ -8,6 +8,7 @@
 //! Times are `i64` microseconds since the Unix epoch everywhere (`*_us`).
 
 pub mod batch;
+pub mod bug;
 pub mod change;
 pub mod function;
 pub mod key;
@@ -19,6 +20,7 @@ pub mod source;
 pub mod time;
 
 pub use batch::{Batch, Origin};
+pub use bug::Bug;
 pub use change::{ChangeKind, ChangeMode, Changes};
 pub use function::{
     Cardinality, FunctionFault, OutputContract, OutputRows, Selection, Transform, TransformContract, TransformFactory,

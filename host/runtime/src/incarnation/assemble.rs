@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_state::RecoveredState;
-use weir_stream::PartitionReader;
 use weir_stream::key::task_key_groups;
+use weir_stream::time::NO_WATERMARK;
+use weir_stream::{Bug, PartitionReader};
 
 use chains::Layout;
 
@@ -258,12 +259,13 @@ impl Assembly<'_> {
         let operator = keyed.operator(self.key_groups, key_groups.clone());
         let mut operator = operator.map_err(StartError::Internal)?;
         let step_number = self.meta.steps.get(&*planned.id).map_or(0, |stored| stored.number);
-        for part in restored.take(step_number, &key_groups) {
+        for part in restored.take(step_number, &key_groups).filter(|_| !Bug::ForgetState.is_in()) {
             operator
                 .absorb(part)
                 .map_err(|error| StartError::StateEntry { step: planned.id.to_string(), cause: error.to_string() })?;
         }
-        let watermark_us = self.meta.stage_watermark(&planned.id);
+        let stored_us = self.meta.stage_watermark(&planned.id);
+        let watermark_us = if Bug::ForgetStageWatermark.is_in() { NO_WATERMARK } else { stored_us };
         operator.restore_watermark(watermark_us);
         let (chain, out) = self.chain(root, channels)?;
         let layout = Layout::of(self, root.node);

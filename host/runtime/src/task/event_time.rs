@@ -12,7 +12,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
 use weir_stream::record::NO_TIMESTAMP;
 use weir_stream::time::{BoundedDisorder, END_OF_TIME};
-use weir_stream::{Reject, Rejects, SourceRecords, TimestampType};
+use weir_stream::{Bug, Reject, Rejects, SourceRecords, TimestampType};
 
 /// 9999-12-31T23:59:59.999999Z: later times are refused.
 const LAST_TIME_US: i64 = 253_402_300_799_999_999;
@@ -67,7 +67,8 @@ pub struct Assigned {
 
 impl EventTimeAssigner {
     pub fn new(spec: EventTimeSpec, watermark_us: i64, max_event_time_us: i64) -> Self {
-        let clock = BoundedDisorder::new(spec.disorder_us, watermark_us);
+        let restored_us = if Bug::WatermarkTooHigh.is_in() { max_event_time_us } else { watermark_us };
+        let clock = BoundedDisorder::new(spec.disorder_us, restored_us);
         Self { spec, clock, max_event_time_us, ended: false }
     }
 

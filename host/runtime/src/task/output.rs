@@ -14,7 +14,7 @@ use weir_operators::{KeyEncoder, Outputs, split};
 use weir_stream::record::NO_TIMESTAMP;
 use weir_stream::time::InputTime;
 use weir_stream::{
-    Batch, Changes, DeadLetter, PayloadBlock, PayloadBuilder, Reject, RowBlock, SinkData, SourceRecords,
+    Batch, Bug, Changes, DeadLetter, PayloadBlock, PayloadBuilder, Reject, RowBlock, SinkData, SourceRecords,
 };
 
 use crate::barrier::Barrier;
@@ -304,6 +304,8 @@ impl TaskOutput {
                 outputs.push((*sink, data));
             }
         }
-        Ok((outputs, std::mem::take(&mut self.dead_letters)))
+        let held_back = usize::from(Bug::DeadLettersLate.is_in()).min(self.dead_letters.len());
+        let letters = self.dead_letters.drain(..self.dead_letters.len() - held_back).collect();
+        Ok((outputs, letters))
     }
 }

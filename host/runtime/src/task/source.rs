@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use weir_codecs::{Decoded, Decoder};
 use weir_stream::time::InputTime;
-use weir_stream::{Batch, Changes, Origin, PartitionReader, Poll, SourceError, SourceRecords};
+use weir_stream::{Batch, Bug, Changes, Origin, PartitionReader, Poll, SourceError, SourceRecords};
 
 use super::chain::Chain;
 use super::event_time::EventTimeAssigner;
@@ -123,7 +123,7 @@ impl SourceTask {
         let records = Arc::new(records);
         let rows_in = records.len() as u64;
         let bytes = records.values.byte_size() as u64;
-        self.state.next_offset = Some(records.next_offset);
+        self.state.next_offset = Some(records.next_offset - i64::from(Bug::OffsetOfLastRecord.is_in()));
 
         let Decoded { columns, rows, rejects } = self.decoder.decode(&records, 0..records.len());
         let mut counts = StepCounts { rows_in, rejected: rejects.len() as u64, ..StepCounts::default() };
