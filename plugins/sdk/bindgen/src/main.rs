@@ -3,9 +3,11 @@
 use anyhow::{Context, Result};
 
 fn main() -> Result<()> {
-    let (wit, bindings) = weir_sdk_bindgen::places();
-    let text = weir_sdk_bindgen::generate(&wit)?;
-    std::fs::write(&bindings, text).with_context(|| format!("cannot write {}", bindings.display()))?;
-    println!("wrote {}", bindings.display());
+    for world in &weir_sdk_bindgen::WORLDS {
+        let text = weir_sdk_bindgen::generate(&weir_sdk_bindgen::wit(), world)?;
+        let bindings = weir_sdk_bindgen::bindings(world);
+        std::fs::write(&bindings, text).with_context(|| format!("cannot write {}", bindings.display()))?;
+        println!("wrote {}", bindings.display());
+    }
     Ok(())
 }

@@ -376,6 +376,97 @@ pub mod weir {
                 }
             }
         }
+        /// What the answers of all worlds are made of.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod answer {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Column = super::super::super::weir::plugin::columns::Column;
+            /// One thing that does not fit between a plugin, its configuration and its input.
+            #[derive(Clone, PartialEq)]
+            pub struct Fault {
+                /// JSON pointer into the configuration, if the fault is there.
+                pub config_path: ::core::option::Option<_rt::String>,
+                /// Column of the input, if the fault is there.
+                pub column: ::core::option::Option<_rt::String>,
+                pub message: _rt::String,
+            }
+            impl ::core::fmt::Debug for Fault {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Fault")
+                        .field("config-path", &self.config_path)
+                        .field("column", &self.column)
+                        .field("message", &self.message)
+                        .finish()
+                }
+            }
+            #[derive(Clone, PartialEq)]
+            pub struct Reject {
+                /// Row of the input.
+                pub row: u32,
+                /// Stable, kebab-case.
+                pub code: _rt::String,
+                pub reason: _rt::String,
+            }
+            impl ::core::fmt::Debug for Reject {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Reject")
+                        .field("row", &self.row)
+                        .field("code", &self.code)
+                        .field("reason", &self.reason)
+                        .finish()
+                }
+            }
+            /// Which rows of the input an output's rows come from.
+            #[derive(Clone, PartialEq)]
+            pub enum Selection {
+                /// Every one, once, in order.
+                All,
+                /// Ascending; a number repeats where a row became several.
+                Rows(_rt::Vec<u32>),
+            }
+            impl ::core::fmt::Debug for Selection {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Selection::All => f.debug_tuple("Selection::All").finish(),
+                        Selection::Rows(e) => {
+                            f.debug_tuple("Selection::Rows").field(e).finish()
+                        }
+                    }
+                }
+            }
+            #[derive(Clone, PartialEq)]
+            pub struct OutputRows {
+                /// Index in the contract's outputs.
+                pub output: u32,
+                pub selection: Selection,
+                /// The output's `writes`, one entry per selected row.
+                pub columns: _rt::Vec<Column>,
+            }
+            impl ::core::fmt::Debug for OutputRows {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("OutputRows")
+                        .field("output", &self.output)
+                        .field("selection", &self.selection)
+                        .field("columns", &self.columns)
+                        .finish()
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -392,7 +483,9 @@ pub mod exports {
                 use super::super::super::super::_rt;
                 pub type Field = super::super::super::super::weir::plugin::schema::Field;
                 pub type Batch = super::super::super::super::weir::plugin::columns::Batch;
-                pub type Column = super::super::super::super::weir::plugin::columns::Column;
+                pub type Fault = super::super::super::super::weir::plugin::answer::Fault;
+                pub type Reject = super::super::super::super::weir::plugin::answer::Reject;
+                pub type OutputRows = super::super::super::super::weir::plugin::answer::OutputRows;
                 #[repr(u8)]
                 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
                 pub enum Cardinality {
@@ -482,88 +575,6 @@ pub mod exports {
                             .field("outputs", &self.outputs)
                             .field("deterministic", &self.deterministic)
                             .field("config-schema", &self.config_schema)
-                            .finish()
-                    }
-                }
-                /// One thing that does not fit.
-                #[derive(Clone, PartialEq)]
-                pub struct Fault {
-                    /// JSON pointer into the configuration, if the fault is there.
-                    pub config_path: ::core::option::Option<_rt::String>,
-                    /// Column of the input, if the fault is there.
-                    pub column: ::core::option::Option<_rt::String>,
-                    pub message: _rt::String,
-                }
-                impl ::core::fmt::Debug for Fault {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("Fault")
-                            .field("config-path", &self.config_path)
-                            .field("column", &self.column)
-                            .field("message", &self.message)
-                            .finish()
-                    }
-                }
-                #[derive(Clone, PartialEq)]
-                pub struct Reject {
-                    /// Row of the input.
-                    pub row: u32,
-                    /// Stable, kebab-case.
-                    pub code: _rt::String,
-                    pub reason: _rt::String,
-                }
-                impl ::core::fmt::Debug for Reject {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("Reject")
-                            .field("row", &self.row)
-                            .field("code", &self.code)
-                            .field("reason", &self.reason)
-                            .finish()
-                    }
-                }
-                /// Which rows of the input an output's rows come from.
-                #[derive(Clone, PartialEq)]
-                pub enum Selection {
-                    /// Every one, once, in order.
-                    All,
-                    /// Ascending; a number repeats where a row became several.
-                    Rows(_rt::Vec<u32>),
-                }
-                impl ::core::fmt::Debug for Selection {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        match self {
-                            Selection::All => f.debug_tuple("Selection::All").finish(),
-                            Selection::Rows(e) => {
-                                f.debug_tuple("Selection::Rows").field(e).finish()
-                            }
-                        }
-                    }
-                }
-                #[derive(Clone, PartialEq)]
-                pub struct OutputRows {
-                    /// Index in `contract.outputs`.
-                    pub output: u32,
-                    pub selection: Selection,
-                    /// The output's `writes`, one entry per selected row.
-                    pub columns: _rt::Vec<Column>,
-                }
-                impl ::core::fmt::Debug for OutputRows {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("OutputRows")
-                            .field("output", &self.output)
-                            .field("selection", &self.selection)
-                            .field("columns", &self.columns)
                             .finish()
                     }
                 }
@@ -1088,7 +1099,7 @@ pub mod exports {
                                     let base = result40
                                         .add(i * (8 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let Fault {
+                                        let super::super::super::super::weir::plugin::answer::Fault {
                                             config_path: config_path36,
                                             column: column36,
                                             message: message36,
@@ -1863,36 +1874,37 @@ pub mod exports {
                         };
                         let ptr53 = (&raw mut _RET_AREA.0).cast::<u8>();
                         let Transformed { outputs: outputs54, rejects: rejects54 } = result52;
-                        let vec77 = outputs54;
-                        let len77 = vec77.len();
-                        let layout77 = _rt::alloc::Layout::from_size_align(
-                                vec77.len() * (6 * ::core::mem::size_of::<*const u8>()),
+                        let vec78 = outputs54;
+                        let len78 = vec78.len();
+                        let layout78 = _rt::alloc::Layout::from_size_align(
+                                vec78.len() * (6 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             )
                             .unwrap();
-                        let (result77, _cleanup77) = ::wit_bindgen::rt::Cleanup::new(
-                            layout77,
+                        let (result78, _cleanup78) = ::wit_bindgen::rt::Cleanup::new(
+                            layout78,
                         );
-                        if let Some(cleanup) = _cleanup77 {
+                        if let Some(cleanup) = _cleanup78 {
                             cleanup.forget();
                         }
-                        for (i, e) in vec77.into_iter().enumerate() {
-                            let base = result77
+                        for (i, e) in vec78.into_iter().enumerate() {
+                            let base = result78
                                 .add(i * (6 * ::core::mem::size_of::<*const u8>()));
                             {
-                                let OutputRows {
+                                let super::super::super::super::weir::plugin::answer::OutputRows {
                                     output: output55,
                                     selection: selection55,
                                     columns: columns55,
                                 } = e;
                                 *base.add(0).cast::<i32>() = _rt::as_i32(output55);
+                                use super::super::super::super::weir::plugin::answer::Selection as V57;
                                 match selection55 {
-                                    Selection::All => {
+                                    V57::All => {
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
                                     }
-                                    Selection::Rows(e) => {
+                                    V57::Rows(e) => {
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
@@ -1909,68 +1921,52 @@ pub mod exports {
                                             .cast::<*mut u8>() = ptr56.cast_mut();
                                     }
                                 }
-                                let vec76 = columns55;
-                                let len76 = vec76.len();
-                                let layout76 = _rt::alloc::Layout::from_size_align(
-                                        vec76.len() * (8 * ::core::mem::size_of::<*const u8>()),
+                                let vec77 = columns55;
+                                let len77 = vec77.len();
+                                let layout77 = _rt::alloc::Layout::from_size_align(
+                                        vec77.len() * (8 * ::core::mem::size_of::<*const u8>()),
                                         ::core::mem::size_of::<*const u8>(),
                                     )
                                     .unwrap();
-                                let (result76, _cleanup76) = ::wit_bindgen::rt::Cleanup::new(
-                                    layout76,
+                                let (result77, _cleanup77) = ::wit_bindgen::rt::Cleanup::new(
+                                    layout77,
                                 );
-                                if let Some(cleanup) = _cleanup76 {
+                                if let Some(cleanup) = _cleanup77 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec76.into_iter().enumerate() {
-                                    let base = result76
+                                for (i, e) in vec77.into_iter().enumerate() {
+                                    let base = result77
                                         .add(i * (8 * ::core::mem::size_of::<*const u8>()));
                                     {
                                         let super::super::super::super::weir::plugin::columns::Column {
-                                            validity: validity57,
-                                            values: values57,
+                                            validity: validity58,
+                                            values: values58,
                                         } = e;
-                                        match validity57 {
+                                        match validity58 {
                                             Some(e) => {
                                                 *base.add(0).cast::<u8>() = (1i32) as u8;
-                                                let vec58 = <_ as Into<_rt::Vec<_>>>::into(e)
-                                                    .into_boxed_slice();
-                                                let ptr58 = vec58.as_ptr().cast::<u8>();
-                                                let len58 = vec58.len();
-                                                ::core::mem::forget(vec58);
-                                                *base
-                                                    .add(2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len58;
-                                                *base
-                                                    .add(::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr58.cast_mut();
-                                            }
-                                            None => {
-                                                *base.add(0).cast::<u8>() = (0i32) as u8;
-                                            }
-                                        };
-                                        use super::super::super::super::weir::plugin::columns::Values as V75;
-                                        match values57 {
-                                            V75::Bits(e) => {
-                                                *base
-                                                    .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (0i32) as u8;
                                                 let vec59 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr59 = vec59.as_ptr().cast::<u8>();
                                                 let len59 = vec59.len();
                                                 ::core::mem::forget(vec59);
                                                 *base
-                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>() = len59;
                                                 *base
-                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .add(::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr59.cast_mut();
                                             }
-                                            V75::Int8(e) => {
+                                            None => {
+                                                *base.add(0).cast::<u8>() = (0i32) as u8;
+                                            }
+                                        };
+                                        use super::super::super::super::weir::plugin::columns::Values as V76;
+                                        match values58 {
+                                            V76::Bits(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (1i32) as u8;
+                                                    .cast::<u8>() = (0i32) as u8;
                                                 let vec60 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr60 = vec60.as_ptr().cast::<u8>();
@@ -1983,10 +1979,10 @@ pub mod exports {
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr60.cast_mut();
                                             }
-                                            V75::Int16(e) => {
+                                            V76::Int8(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (2i32) as u8;
+                                                    .cast::<u8>() = (1i32) as u8;
                                                 let vec61 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr61 = vec61.as_ptr().cast::<u8>();
@@ -1999,10 +1995,10 @@ pub mod exports {
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr61.cast_mut();
                                             }
-                                            V75::Int32(e) => {
+                                            V76::Int16(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (3i32) as u8;
+                                                    .cast::<u8>() = (2i32) as u8;
                                                 let vec62 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr62 = vec62.as_ptr().cast::<u8>();
@@ -2015,10 +2011,10 @@ pub mod exports {
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr62.cast_mut();
                                             }
-                                            V75::Int64(e) => {
+                                            V76::Int32(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (4i32) as u8;
+                                                    .cast::<u8>() = (3i32) as u8;
                                                 let vec63 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr63 = vec63.as_ptr().cast::<u8>();
@@ -2031,10 +2027,10 @@ pub mod exports {
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr63.cast_mut();
                                             }
-                                            V75::Uint8(e) => {
+                                            V76::Int64(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (5i32) as u8;
+                                                    .cast::<u8>() = (4i32) as u8;
                                                 let vec64 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr64 = vec64.as_ptr().cast::<u8>();
@@ -2047,10 +2043,10 @@ pub mod exports {
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr64.cast_mut();
                                             }
-                                            V75::Uint16(e) => {
+                                            V76::Uint8(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (6i32) as u8;
+                                                    .cast::<u8>() = (5i32) as u8;
                                                 let vec65 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr65 = vec65.as_ptr().cast::<u8>();
@@ -2063,10 +2059,10 @@ pub mod exports {
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr65.cast_mut();
                                             }
-                                            V75::Uint32(e) => {
+                                            V76::Uint16(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (7i32) as u8;
+                                                    .cast::<u8>() = (6i32) as u8;
                                                 let vec66 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr66 = vec66.as_ptr().cast::<u8>();
@@ -2079,10 +2075,10 @@ pub mod exports {
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr66.cast_mut();
                                             }
-                                            V75::Uint64(e) => {
+                                            V76::Uint32(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (8i32) as u8;
+                                                    .cast::<u8>() = (7i32) as u8;
                                                 let vec67 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr67 = vec67.as_ptr().cast::<u8>();
@@ -2095,10 +2091,10 @@ pub mod exports {
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr67.cast_mut();
                                             }
-                                            V75::Float32(e) => {
+                                            V76::Uint64(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (9i32) as u8;
+                                                    .cast::<u8>() = (8i32) as u8;
                                                 let vec68 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr68 = vec68.as_ptr().cast::<u8>();
@@ -2111,10 +2107,10 @@ pub mod exports {
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr68.cast_mut();
                                             }
-                                            V75::Float64(e) => {
+                                            V76::Float32(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (10i32) as u8;
+                                                    .cast::<u8>() = (9i32) as u8;
                                                 let vec69 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr69 = vec69.as_ptr().cast::<u8>();
@@ -2127,10 +2123,10 @@ pub mod exports {
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr69.cast_mut();
                                             }
-                                            V75::Decimal128(e) => {
+                                            V76::Float64(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (11i32) as u8;
+                                                    .cast::<u8>() = (10i32) as u8;
                                                 let vec70 = <_ as Into<_rt::Vec<_>>>::into(e)
                                                     .into_boxed_slice();
                                                 let ptr70 = vec70.as_ptr().cast::<u8>();
@@ -2143,54 +2139,70 @@ pub mod exports {
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr70.cast_mut();
                                             }
-                                            V75::Bytes(e) => {
+                                            V76::Decimal128(e) => {
+                                                *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (11i32) as u8;
+                                                let vec71 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                    .into_boxed_slice();
+                                                let ptr71 = vec71.as_ptr().cast::<u8>();
+                                                let len71 = vec71.len();
+                                                ::core::mem::forget(vec71);
+                                                *base
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len71;
+                                                *base
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr71.cast_mut();
+                                            }
+                                            V76::Bytes(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (12i32) as u8;
                                                 let super::super::super::super::weir::plugin::columns::VarBytes {
-                                                    offsets: offsets71,
-                                                    data: data71,
+                                                    offsets: offsets72,
+                                                    data: data72,
                                                 } = e;
-                                                let vec72 = <_ as Into<_rt::Vec<_>>>::into(offsets71)
-                                                    .into_boxed_slice();
-                                                let ptr72 = vec72.as_ptr().cast::<u8>();
-                                                let len72 = vec72.len();
-                                                ::core::mem::forget(vec72);
-                                                *base
-                                                    .add(5 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len72;
-                                                *base
-                                                    .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr72.cast_mut();
-                                                let vec73 = <_ as Into<_rt::Vec<_>>>::into(data71)
+                                                let vec73 = <_ as Into<_rt::Vec<_>>>::into(offsets72)
                                                     .into_boxed_slice();
                                                 let ptr73 = vec73.as_ptr().cast::<u8>();
                                                 let len73 = vec73.len();
                                                 ::core::mem::forget(vec73);
                                                 *base
-                                                    .add(7 * ::core::mem::size_of::<*const u8>())
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>() = len73;
                                                 *base
-                                                    .add(6 * ::core::mem::size_of::<*const u8>())
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr73.cast_mut();
-                                            }
-                                            V75::ListOffsets(e) => {
-                                                *base
-                                                    .add(3 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (13i32) as u8;
-                                                let vec74 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                let vec74 = <_ as Into<_rt::Vec<_>>>::into(data72)
                                                     .into_boxed_slice();
                                                 let ptr74 = vec74.as_ptr().cast::<u8>();
                                                 let len74 = vec74.len();
                                                 ::core::mem::forget(vec74);
                                                 *base
-                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .add(7 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>() = len74;
                                                 *base
-                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .add(6 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<*mut u8>() = ptr74.cast_mut();
                                             }
-                                            V75::Nothing => {
+                                            V76::ListOffsets(e) => {
+                                                *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>() = (13i32) as u8;
+                                                let vec75 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                                    .into_boxed_slice();
+                                                let ptr75 = vec75.as_ptr().cast::<u8>();
+                                                let len75 = vec75.len();
+                                                ::core::mem::forget(vec75);
+                                                *base
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len75;
+                                                *base
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr75.cast_mut();
+                                            }
+                                            V76::Nothing => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (14i32) as u8;
@@ -2200,63 +2212,67 @@ pub mod exports {
                                 }
                                 *base
                                     .add(5 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len76;
+                                    .cast::<usize>() = len77;
                                 *base
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result76;
+                                    .cast::<*mut u8>() = result77;
                             }
                         }
                         *ptr53
                             .add(::core::mem::size_of::<*const u8>())
-                            .cast::<usize>() = len77;
-                        *ptr53.add(0).cast::<*mut u8>() = result77;
-                        let vec81 = rejects54;
-                        let len81 = vec81.len();
-                        let layout81 = _rt::alloc::Layout::from_size_align(
-                                vec81.len() * (5 * ::core::mem::size_of::<*const u8>()),
+                            .cast::<usize>() = len78;
+                        *ptr53.add(0).cast::<*mut u8>() = result78;
+                        let vec82 = rejects54;
+                        let len82 = vec82.len();
+                        let layout82 = _rt::alloc::Layout::from_size_align(
+                                vec82.len() * (5 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             )
                             .unwrap();
-                        let (result81, _cleanup81) = ::wit_bindgen::rt::Cleanup::new(
-                            layout81,
+                        let (result82, _cleanup82) = ::wit_bindgen::rt::Cleanup::new(
+                            layout82,
                         );
-                        if let Some(cleanup) = _cleanup81 {
+                        if let Some(cleanup) = _cleanup82 {
                             cleanup.forget();
                         }
-                        for (i, e) in vec81.into_iter().enumerate() {
-                            let base = result81
+                        for (i, e) in vec82.into_iter().enumerate() {
+                            let base = result82
                                 .add(i * (5 * ::core::mem::size_of::<*const u8>()));
                             {
-                                let Reject { row: row78, code: code78, reason: reason78 } = e;
-                                *base.add(0).cast::<i32>() = _rt::as_i32(row78);
-                                let vec79 = (code78.into_bytes()).into_boxed_slice();
-                                let ptr79 = vec79.as_ptr().cast::<u8>();
-                                let len79 = vec79.len();
-                                ::core::mem::forget(vec79);
-                                *base
-                                    .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len79;
-                                *base
-                                    .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr79.cast_mut();
-                                let vec80 = (reason78.into_bytes()).into_boxed_slice();
+                                let super::super::super::super::weir::plugin::answer::Reject {
+                                    row: row79,
+                                    code: code79,
+                                    reason: reason79,
+                                } = e;
+                                *base.add(0).cast::<i32>() = _rt::as_i32(row79);
+                                let vec80 = (code79.into_bytes()).into_boxed_slice();
                                 let ptr80 = vec80.as_ptr().cast::<u8>();
                                 let len80 = vec80.len();
                                 ::core::mem::forget(vec80);
                                 *base
-                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>() = len80;
                                 *base
-                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .add(::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>() = ptr80.cast_mut();
+                                let vec81 = (reason79.into_bytes()).into_boxed_slice();
+                                let ptr81 = vec81.as_ptr().cast::<u8>();
+                                let len81 = vec81.len();
+                                ::core::mem::forget(vec81);
+                                *base
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len81;
+                                *base
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr81.cast_mut();
                             }
                         }
                         *ptr53
                             .add(3 * ::core::mem::size_of::<*const u8>())
-                            .cast::<usize>() = len81;
+                            .cast::<usize>() = len82;
                         *ptr53
                             .add(2 * ::core::mem::size_of::<*const u8>())
-                            .cast::<*mut u8>() = result81;
+                            .cast::<*mut u8>() = result82;
                         ptr53
                     }
                 }
@@ -2740,10 +2756,10 @@ macro_rules! __export_transform_plugin_impl {
         =
         "component-type:wit-bindgen:0.61.1:weir:plugin@0.1.0:transform-plugin:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1623] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1747] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd0\x0b\x01A\x02\x01\
-A\x0b\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcc\x0c\x01A\x02\x01\
+A\x10\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x15\
 weir:plugin/log@0.1.0\x05\0\x01B\x0b\x01m\x04\x06second\x0bmillisecond\x0bmicros\
 econd\x0ananosecond\x04\0\x09time-unit\x03\0\0\x01ks\x01r\x02\x04unit\x01\x04zon\
@@ -2761,24 +2777,27 @@ p{\x01py\x01pw\x01pv\x01pu\x01q\x0f\x04bits\x01\x01\0\x04int8\x01\x04\0\x05int16
 \0\x0adecimal128\x01\x09\0\x05bytes\x01\x03\0\x0clist-offsets\x01\0\0\x07nothing\
 \0\0\x04\0\x06values\x03\0\x0c\x01k\x01\x01r\x02\x08validity\x0e\x06values\x0d\x04\
 \0\x06column\x03\0\x0f\x01p\x10\x01r\x02\x04rowsy\x07columns\x11\x04\0\x05batch\x03\
-\0\x12\x03\0\x19weir:plugin/columns@0.1.0\x05\x02\x02\x03\0\x01\x05field\x02\x03\
-\0\x02\x05batch\x02\x03\0\x02\x06column\x01B'\x02\x03\x02\x01\x03\x04\0\x05field\
-\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05batch\x03\0\x02\x02\x03\x02\x01\x05\x04\0\x06\
-column\x03\0\x04\x01m\x03\x0aone-to-one\x06filter\x04many\x04\0\x0bcardinality\x03\
-\0\x06\x01p\x01\x01ps\x01r\x03\x04names\x06writes\x08\x05drops\x09\x04\0\x06outp\
-ut\x03\0\x0a\x01p\x0b\x01r\x07\x04names\x07versions\x05reads\x09\x0bcardinality\x07\
-\x07outputs\x0c\x0ddeterministic\x7f\x0dconfig-schemas\x04\0\x08contract\x03\0\x0d\
-\x01ks\x01r\x03\x0bconfig-path\x0f\x06column\x0f\x07messages\x04\0\x05fault\x03\0\
-\x10\x01r\x03\x03rowy\x04codes\x06reasons\x04\0\x06reject\x03\0\x12\x01py\x01q\x02\
-\x03all\0\0\x04rows\x01\x14\0\x04\0\x09selection\x03\0\x15\x01p\x05\x01r\x03\x06\
-outputy\x09selection\x16\x07columns\x17\x04\0\x0boutput-rows\x03\0\x18\x01p\x19\x01\
-p\x13\x01r\x02\x07outputs\x1a\x07rejects\x1b\x04\0\x0btransformed\x03\0\x1c\x01p\
-\x11\x01j\x01\x0e\x01\x1e\x01@\x02\x06configs\x05input\x08\0\x1f\x04\0\x08descri\
-be\x01\x20\x01j\0\x01s\x01@\x02\x06configs\x05input\x08\0!\x04\0\x04open\x01\"\x01\
-@\x01\x05batch\x03\0\x1d\x04\0\x07process\x01#\x04\0\x1bweir:plugin/transform@0.\
-1.0\x05\x06\x04\0\"weir:plugin/transform-plugin@0.1.0\x04\0\x0b\x16\x01\0\x10tra\
-nsform-plugin\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
-0.258.3\x10wit-bindgen-rust\x060.61.1";
+\0\x12\x03\0\x19weir:plugin/columns@0.1.0\x05\x02\x02\x03\0\x02\x06column\x01B\x0d\
+\x02\x03\x02\x01\x03\x04\0\x06column\x03\0\0\x01ks\x01r\x03\x0bconfig-path\x02\x06\
+column\x02\x07messages\x04\0\x05fault\x03\0\x03\x01r\x03\x03rowy\x04codes\x06rea\
+sons\x04\0\x06reject\x03\0\x05\x01py\x01q\x02\x03all\0\0\x04rows\x01\x07\0\x04\0\
+\x09selection\x03\0\x08\x01p\x01\x01r\x03\x06outputy\x09selection\x09\x07columns\
+\x0a\x04\0\x0boutput-rows\x03\0\x0b\x03\0\x18weir:plugin/answer@0.1.0\x05\x04\x02\
+\x03\0\x01\x05field\x02\x03\0\x02\x05batch\x02\x03\0\x03\x05fault\x02\x03\0\x03\x06\
+reject\x02\x03\0\x03\x0boutput-rows\x01B\x20\x02\x03\x02\x01\x05\x04\0\x05field\x03\
+\0\0\x02\x03\x02\x01\x06\x04\0\x05batch\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x05f\
+ault\x03\0\x04\x02\x03\x02\x01\x08\x04\0\x06reject\x03\0\x06\x02\x03\x02\x01\x09\
+\x04\0\x0boutput-rows\x03\0\x08\x01m\x03\x0aone-to-one\x06filter\x04many\x04\0\x0b\
+cardinality\x03\0\x0a\x01p\x01\x01ps\x01r\x03\x04names\x06writes\x0c\x05drops\x0d\
+\x04\0\x06output\x03\0\x0e\x01p\x0f\x01r\x07\x04names\x07versions\x05reads\x0d\x0b\
+cardinality\x0b\x07outputs\x10\x0ddeterministic\x7f\x0dconfig-schemas\x04\0\x08c\
+ontract\x03\0\x11\x01p\x09\x01p\x07\x01r\x02\x07outputs\x13\x07rejects\x14\x04\0\
+\x0btransformed\x03\0\x15\x01p\x05\x01j\x01\x12\x01\x17\x01@\x02\x06configs\x05i\
+nput\x0c\0\x18\x04\0\x08describe\x01\x19\x01j\0\x01s\x01@\x02\x06configs\x05inpu\
+t\x0c\0\x1a\x04\0\x04open\x01\x1b\x01@\x01\x05batch\x03\0\x16\x04\0\x07process\x01\
+\x1c\x04\0\x1bweir:plugin/transform@0.1.0\x05\x0a\x04\0\"weir:plugin/transform-p\
+lugin@0.1.0\x04\0\x0b\x16\x01\0\x10transform-plugin\x03\0\0\0G\x09producers\x01\x0c\
+processed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
         };
     };
 }
@@ -2791,9 +2810,9 @@ pub use __export_transform_plugin_impl as export_transform;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1082] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x93\x07\x01A\x02\x01\
-A\x06\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1309] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf6\x08\x01A\x02\x01\
+A\x09\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x15\
 weir:plugin/log@0.1.0\x05\0\x01B\x0b\x01m\x04\x06second\x0bmillisecond\x0bmicros\
 econd\x0ananosecond\x04\0\x09time-unit\x03\0\0\x01ks\x01r\x02\x04unit\x01\x04zon\
@@ -2811,10 +2830,15 @@ p{\x01py\x01pw\x01pv\x01pu\x01q\x0f\x04bits\x01\x01\0\x04int8\x01\x04\0\x05int16
 \0\x0adecimal128\x01\x09\0\x05bytes\x01\x03\0\x0clist-offsets\x01\0\0\x07nothing\
 \0\0\x04\0\x06values\x03\0\x0c\x01k\x01\x01r\x02\x08validity\x0e\x06values\x0d\x04\
 \0\x06column\x03\0\x0f\x01p\x10\x01r\x02\x04rowsy\x07columns\x11\x04\0\x05batch\x03\
-\0\x12\x03\0\x19weir:plugin/columns@0.1.0\x05\x02\x04\0Bweir:plugin/transform-pl\
-ugin-with-all-of-its-exports-removed@0.1.0\x04\0\x0b6\x01\00transform-plugin-wit\
-h-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
-wit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+\0\x12\x03\0\x19weir:plugin/columns@0.1.0\x05\x02\x02\x03\0\x02\x06column\x01B\x0d\
+\x02\x03\x02\x01\x03\x04\0\x06column\x03\0\0\x01ks\x01r\x03\x0bconfig-path\x02\x06\
+column\x02\x07messages\x04\0\x05fault\x03\0\x03\x01r\x03\x03rowy\x04codes\x06rea\
+sons\x04\0\x06reject\x03\0\x05\x01py\x01q\x02\x03all\0\0\x04rows\x01\x07\0\x04\0\
+\x09selection\x03\0\x08\x01p\x01\x01r\x03\x06outputy\x09selection\x09\x07columns\
+\x0a\x04\0\x0boutput-rows\x03\0\x0b\x03\0\x18weir:plugin/answer@0.1.0\x05\x04\x04\
+\0Bweir:plugin/transform-plugin-with-all-of-its-exports-removed@0.1.0\x04\0\x0b6\
+\x01\00transform-plugin-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\
+\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {
