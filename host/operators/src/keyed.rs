@@ -5,9 +5,11 @@
 
 use std::any::Any;
 use std::ops::Range;
+use std::sync::Arc;
 
 use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
+use weir_stream::{FunctionFault, KeyedFunction, KeyedFunctionFactory};
 
 use crate::key::KeyedBatch;
 use crate::operator::{Outputs, StepFault};
@@ -50,6 +52,20 @@ pub trait KeyedOperator: Any + Send {
 
     /// The watermark that the last epoch recorded for this task: results up to it were given out.
     fn restore_watermark(&mut self, watermark_us: i64);
+
+    /// A new epoch begins. `function` runs from here on in a step that a user's function runs in, if another version of
+    /// it was ordered; while `watching`, no guilty row is looked for: the fault is the answer.
+    ///
+    /// # Errors
+    /// When the new version has no instance.
+    fn begin_epoch(&mut self, _function: Option<NextFunction>, _watching: bool) -> Result<(), FunctionFault> {
+        Ok(())
+    }
+
+    /// The digest of the user's function that runs in this step, if one does.
+    fn digest(&self) -> Option<&Arc<str>> {
+        None
+    }
 
     /// Writes what changed since the last seal.
     fn seal(&mut self, delta: &mut dyn DeltaWriter);
@@ -105,6 +121,13 @@ pub trait KeyedOperator: Any + Send {
     fn cold_bytes(&self) -> u64 {
         0
     }
+}
+
+/// The version of a user's function that runs from the next epoch on.
+pub struct NextFunction {
+    pub factory: Arc<dyn KeyedFunctionFactory>,
+    /// An instance made ahead, if there is one.
+    pub instance: Option<Box<dyn KeyedFunction>>,
 }
 
 /// A part as what it is.

@@ -8,7 +8,7 @@
 //! fault is the answer.
 
 mod budget;
-mod plan;
+pub(crate) mod plan;
 
 use arrow_schema::SchemaRef;
 use weir_stream::{Batch, FunctionFault, Transform, TransformContract, Transformed};
@@ -39,7 +39,7 @@ impl TransformStep {
         input: &SchemaRef,
         budget: BisectionBudget,
     ) -> Result<Self, StepFault> {
-        let plans = (0..contract.outputs.len()).map(|output| OutputPlan::new(contract, output, input));
+        let plans = contract.outputs.iter().map(|output| OutputPlan::new(output.schema(input), output, input));
         Ok(Self { transform, plans: plans.collect::<Result<_, _>>()?, budget })
     }
 
@@ -110,7 +110,7 @@ impl TransformStep {
 }
 
 /// The second half first, so that a stack gives the rows in order.
-fn halves(offset: usize, length: usize) -> Vec<(usize, usize)> {
+pub(crate) fn halves(offset: usize, length: usize) -> Vec<(usize, usize)> {
     let half = length / 2;
     vec![(offset + half, length - half), (offset, half)]
 }

@@ -42,10 +42,17 @@ pub struct TransformContract {
 }
 
 impl TransformContract {
-    /// The schema of output number `output` for this input: input columns in their order without the dropped
-    /// ones, a written column in the place of its namesake, new ones behind.
+    /// The schema of output number `output` for this input.
     pub fn output_schema(&self, output: usize, input: &SchemaRef) -> SchemaRef {
-        let OutputContract { writes, drops, .. } = &self.outputs[output];
+        self.outputs[output].schema(input)
+    }
+}
+
+impl OutputContract {
+    /// The schema for rows with these columns: they in their order without the dropped ones, a written column in the
+    /// place of its namesake, new ones behind.
+    pub fn schema(&self, input: &SchemaRef) -> SchemaRef {
+        let Self { writes, drops, .. } = self;
         let written = |name: &str| writes.iter().find(|field| field.name() == name).cloned();
         let kept = input.fields().iter().filter(|field| !drops.contains(field.name()));
         let mut fields: Vec<FieldRef> =

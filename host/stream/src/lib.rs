@@ -12,6 +12,7 @@ pub mod bug;
 pub mod change;
 pub mod function;
 pub mod key;
+pub mod keyed_function;
 pub mod payload;
 pub mod record;
 pub mod reject;
@@ -25,6 +26,10 @@ pub use change::{ChangeKind, ChangeMode, Changes};
 pub use function::{
     Cardinality, FunctionFault, OutputContract, OutputRows, Selection, Transform, TransformContract, TransformFactory,
     Transformed,
+};
+pub use keyed_function::{
+    CallKeys, Firings, Keeps, KeyedContract, KeyedFunction, KeyedFunctionFactory, KeyedOutput, Processed, StateChange,
+    StateContract, StateEntries, StateKind, TimeDomain, TimerAction, TimerChange, TimerContract,
 };
 pub use payload::{PayloadBuilder, Payloads};
 pub use record::{SourceRecords, TimestampType};

@@ -44,7 +44,7 @@ impl BisectionBudget {
         self.watching
     }
 
-    pub(super) fn start(&self) -> u64 {
+    pub(crate) fn start(&self) -> u64 {
         (self.now_ns)()
     }
 
@@ -52,11 +52,11 @@ impl BisectionBudget {
         self.spent_ns.saturating_add((self.now_ns)().saturating_sub(started_ns))
     }
 
-    pub(super) fn stop(&mut self, started_ns: u64) {
+    pub(crate) fn stop(&mut self, started_ns: u64) {
         self.spent_ns = self.spent_since(started_ns);
     }
 
-    pub(super) fn check_time(&self, started_ns: u64, fault: &FunctionFault) -> Result<(), StepFault> {
+    pub(crate) fn check_time(&self, started_ns: u64, fault: &FunctionFault) -> Result<(), StepFault> {
         if self.spent_since(started_ns) < BISECTION_TIME_MS * 1_000_000 {
             return Ok(());
         }
@@ -64,7 +64,7 @@ impl BisectionBudget {
         Err(StepFault::Bounds { fault: fault.clone(), bound })
     }
 
-    pub(super) fn charge_row(&mut self, fault: &FunctionFault) -> Result<(), StepFault> {
+    pub(crate) fn charge_row(&mut self, fault: &FunctionFault) -> Result<(), StepFault> {
         let bound = || format!("it failed on more than {MAX_POISONED_ROWS} rows of this epoch");
         let left = self.rows_left.checked_sub(1);
         self.rows_left = left.ok_or_else(|| StepFault::Bounds { fault: fault.clone(), bound: bound() })?;

@@ -2,7 +2,7 @@
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::SchemaRef;
-use weir_stream::{Batch, OutputRows, Selection, TransformContract};
+use weir_stream::{Batch, OutputContract, OutputRows, Selection};
 
 use crate::operator::StepFault;
 
@@ -16,32 +16,32 @@ enum ColumnSource {
 
 /// The columns of one named output.
 #[derive(Debug, Clone)]
-pub(super) struct OutputPlan {
+pub(crate) struct OutputPlan {
     schema: SchemaRef,
     sources: Vec<ColumnSource>,
     written: usize,
 }
 
 impl OutputPlan {
-    pub(super) fn new(contract: &TransformContract, output: usize, input: &SchemaRef) -> Result<Self, StepFault> {
-        let schema = contract.output_schema(output, input);
-        let writes = &contract.outputs[output].writes;
-        let source = |name: &str| {
-            let written = writes.iter().position(|field| field.name() == name).map(ColumnSource::Written);
-            written.or_else(|| input.index_of(name).ok().map(ColumnSource::Input))
+    /// Rows of `schema`: each column as `output` writes it, or else the input's.
+    pub(crate) fn new(schema: SchemaRef, output: &OutputContract, input: &SchemaRef) -> Result<Self, StepFault> {
+        let OutputContract { name, writes, .. } = output;
+        let source = |column: &str| {
+            let written = writes.iter().position(|field| field.name() == column).map(ColumnSource::Written);
+            written.or_else(|| input.index_of(column).ok().map(ColumnSource::Input))
         };
         let sources: Option<Vec<ColumnSource>> = schema.fields().iter().map(|field| source(field.name())).collect();
-        let unfit = || StepFault::Internal(format!("the contract of {} does not fit its input", contract.name));
+        let unfit = || StepFault::Internal(format!("output `{name}` does not fit the input"));
         let sources = sources.ok_or_else(unfit)?;
         Ok(Self { schema, sources, written: writes.len() })
     }
 
-    pub(super) fn schema(&self) -> &SchemaRef {
+    pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
     /// The output's batch; an error is what the function returned wrongly.
-    pub(super) fn build(&self, batch: &Batch, rows: OutputRows) -> Result<Batch, String> {
+    pub(crate) fn build(&self, batch: &Batch, rows: OutputRows) -> Result<Batch, String> {
         let OutputRows { selection, columns, .. } = rows;
         if columns.len() != self.written {
             return Err(format!("{} columns instead of {}", columns.len(), self.written));

@@ -1,0 +1,92 @@
+//! The process step as a keyed step.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use weir_state::table::{DeltaWriter, TableError};
+use weir_stream::{FunctionFault, TimeDomain};
+
+use super::ProcessStep;
+use super::call::Work;
+use crate::key::KeyedBatch;
+use crate::keyed::{KeyedOperator, NextFunction, same};
+use crate::operator::{Outputs, StepFault};
+
+impl KeyedOperator for ProcessStep {
+    fn process(&mut self, _port: usize, rows: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault> {
+        if rows.batch.is_empty() {
+            return Ok(());
+        }
+        self.list_all();
+        self.pieces(rows).into_iter().try_for_each(|piece| self.work(Work::Rows(rows), piece, out))
+    }
+
+    fn advance(&mut self, watermark_us: i64, out: &mut Outputs) -> Result<(), StepFault> {
+        self.watermark_us = self.watermark_us.max(watermark_us);
+        self.fire_due(TimeDomain::Event, watermark_us, out)
+    }
+
+    fn tick(&mut self, now_us: i64, out: &mut Outputs) -> Result<(), StepFault> {
+        // A clock that is set back fires nothing twice: what fired is gone.
+        self.now_us = self.now_us.max(Some(now_us));
+        self.fire_due(TimeDomain::Processing, now_us, out)
+    }
+
+    fn wants_clock(&self) -> bool {
+        self.spec.contract.uses(TimeDomain::Processing)
+    }
+
+    fn restore_watermark(&mut self, watermark_us: i64) {
+        self.watermark_us = self.watermark_us.max(watermark_us);
+    }
+
+    fn begin_epoch(&mut self, function: Option<NextFunction>, watching: bool) -> Result<(), FunctionFault> {
+        function.map_or(Ok(()), |next| self.start(next))?;
+        self.budget.renew();
+        self.budget.set_watching(watching);
+        Ok(())
+    }
+
+    fn digest(&self) -> Option<&Arc<str>> {
+        self.running.as_ref().map(|running| &running.digest)
+    }
+
+    fn seal(&mut self, delta: &mut dyn DeltaWriter) {
+        self.table.seal(delta);
+    }
+
+    fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) {
+        self.table.for_each(key_group, entry);
+    }
+
+    fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {
+        self.is_listed = false;
+        self.table.restore_put(key_group, key, value)
+    }
+
+    fn restore_delete(&mut self, key_group: u16, key: &[u8]) -> Result<(), TableError> {
+        self.is_listed = false;
+        self.table.restore_delete(key_group, key)
+    }
+
+    fn part(&self, key_groups: Range<u16>) -> Box<dyn KeyedOperator> {
+        Box::new(Self::new(self.spec.clone(), key_groups).expect("its contract was accepted for the whole"))
+    }
+
+    fn absorb(&mut self, part: Box<dyn KeyedOperator>) -> Result<(), TableError> {
+        self.is_listed = false;
+        self.table.absorb(same::<Self>(part).table)
+    }
+
+    fn state_layout(&self) -> &str {
+        &self.layout
+    }
+
+    fn keys(&self) -> usize {
+        self.table.len()
+    }
+
+    fn byte_size(&self) -> usize {
+        self.table.byte_size()
+    }
+}
