@@ -13,9 +13,28 @@ use crate::error::SandboxError;
 
 const PACKAGE: (&str, &str) = ("weir", "plugin");
 const SERVED: (u64, u64) = (0, 1);
-const TRANSFORM: &str = "transform";
 const LOG: &str = "log";
 const LOG_FUNCTIONS: &[&str] = &["log"];
+
+/// What a plugin is for: the interface of `weir:plugin` that it exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum World {
+    /// Row by row.
+    Transform,
+    /// With state by key and timers.
+    Process,
+}
+
+impl World {
+    pub const ALL: [Self; 2] = [Self::Transform, Self::Process];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Process => "process",
+        }
+    }
+}
 
 /// What a component says about itself without being run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +77,10 @@ pub fn inspect(wasm: &[u8]) -> Result<PluginInfo, SandboxError> {
 
 /// [`inspect`] of a component that is to be loaded: refuses what no world of this host describes, and every import
 /// that is not granted, by name.
-pub(crate) fn inspect_granted(component: &[u8]) -> Result<PluginInfo, SandboxError> {
+pub(crate) fn inspect_granted(component: &[u8]) -> Result<(PluginInfo, World), SandboxError> {
     let (resolve, world) = decode(component)?;
-    check_world(&resolve, world)?;
-    Ok(info(component, &resolve, world))
+    let kind = check_world(&resolve, world)?;
+    Ok((info(component, &resolve, world), kind))
 }
 
 fn info(component: &[u8], resolve: &Resolve, world: WorldId) -> PluginInfo {
@@ -80,23 +99,26 @@ pub fn digest(component: &[u8]) -> String {
     format!("sha256:{}", hex(&Sha256::digest(component)))
 }
 
-fn check_world(resolve: &Resolve, world: WorldId) -> Result<(), SandboxError> {
-    let transform = resolve.worlds[world].exports.keys().find_map(|key| {
+/// The one world that the component is made for, all its imports granted.
+fn check_world(resolve: &Resolve, world: WorldId) -> Result<World, SandboxError> {
+    let ours = resolve.worlds[world].exports.keys().filter_map(|key| {
         let WorldKey::Interface(id) = key else { return None };
         let interface = &resolve.interfaces[*id];
         let package = &resolve.packages[interface.package?].name;
-        (is_ours(package) && interface.name.as_deref() == Some(TRANSFORM)).then_some(package)
+        let kind = World::ALL.into_iter().find(|kind| interface.name.as_deref() == Some(kind.name()))?;
+        is_ours(package).then_some((kind, package))
     });
-    match transform {
-        None => return Err(SandboxError::NoWorld { exports: names(resolve, world, Side::Exports) }),
-        Some(package) if !is_served(package) => {
+    let kind = match ours.collect::<Vec<_>>().as_slice() {
+        [] => return Err(SandboxError::NoWorld { exports: names(resolve, world, Side::Exports) }),
+        [(_, package), ..] if !is_served(package) => {
             return Err(SandboxError::OtherVersion { found: package.to_string() });
         }
-        Some(_) => {}
-    }
+        [(kind, _)] => *kind,
+        [..] => return Err(SandboxError::Invalid("it exports two worlds of weir:plugin; a plugin has one".into())),
+    };
     let imports = &resolve.worlds[world].imports;
     let refused: Vec<String> = imports.iter().filter_map(|(key, item)| refused_import(resolve, key, item)).collect();
-    if refused.is_empty() { Ok(()) } else { Err(SandboxError::NotGranted { imports: refused }) }
+    if refused.is_empty() { Ok(kind) } else { Err(SandboxError::NotGranted { imports: refused }) }
 }
 
 fn check_magic(wasm: &[u8]) -> Result<(), SandboxError> {
@@ -160,5 +182,6 @@ fn is_served(package: &PackageName) -> bool {
 /// `transform@0.1.0` for `weir:plugin/transform@0.1.0`.
 fn world_of(export: &str) -> Option<String> {
     let interface = export.strip_prefix("weir:plugin/")?;
-    interface.starts_with("transform@").then(|| interface.to_owned())
+    let is_world = World::ALL.iter().any(|world| interface.split('@').next() == Some(world.name()));
+    is_world.then(|| interface.to_owned())
 }

@@ -3,11 +3,14 @@
 //! Invariant: a contract that passed here can be kept without further questions: every column it reads exists
 //! and can cross, every column it writes has a type that can, names are unique.
 
+pub(crate) mod keyed;
+
 use std::collections::HashSet;
 
 use arrow_schema::{FieldRef, Schema};
 use weir_stream::{Cardinality, FunctionFault, OutputContract, TransformContract};
 
+use crate::component::World;
 use crate::error::ContractFault;
 use crate::limits::{CONTRACT_ITEMS, LimitOutOfBounds};
 use crate::log::PluginLog;
@@ -37,6 +40,14 @@ pub(crate) fn no_answer(fault: &FunctionFault) -> ContractFault {
     ContractFault::general(format!("plugin gave no contract: it {what}"))
 }
 
+/// A plugin in a step of the other kind.
+pub(crate) fn other_world(world: World) -> ContractFault {
+    ContractFault::general(match world {
+        World::Transform => "a plugin of the world `transform` has no state by key; take `key` away from the step",
+        World::Process => "a plugin of the world `process` has state by key; give the step a `key`",
+    })
+}
+
 /// Limits out of bounds, as faults of the contract.
 pub(crate) fn limits(faults: Vec<LimitOutOfBounds>) -> Vec<ContractFault> {
     faults.iter().map(|fault| ContractFault::general(fault.to_string())).collect()
@@ -45,7 +56,7 @@ pub(crate) fn limits(faults: Vec<LimitOutOfBounds>) -> Vec<ContractFault> {
 /// Checks the whole contract and reports everything at once.
 pub(crate) fn check(contract: wire::Contract, input: &Schema) -> Result<Description, Vec<ContractFault>> {
     let mut faults = Vec::new();
-    check_identity(&contract, &mut faults);
+    check_identity(&contract.name, &contract.version, &mut faults);
     check_reads(&contract.reads, input, &mut faults);
     let config_schema = check_config_schema(&contract.config_schema, &mut faults);
     let outputs = check_outputs(contract.outputs, input, &mut faults);
@@ -67,8 +78,8 @@ pub(crate) fn check(contract: wire::Contract, input: &Schema) -> Result<Descript
     Ok(Description { contract, config_schema })
 }
 
-fn check_identity(contract: &wire::Contract, faults: &mut Vec<ContractFault>) {
-    for (what, text) in [("name", &contract.name), ("version", &contract.version)] {
+fn check_identity(name: &str, version: &str, faults: &mut Vec<ContractFault>) {
+    for (what, text) in [("name", name), ("version", version)] {
         if text.is_empty() || text.len() > 128 || text.chars().any(char::is_control) {
             faults.push(ContractFault::general(format!("plugin's {what} must be 1 to 128 printable bytes")));
         }

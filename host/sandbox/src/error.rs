@@ -18,7 +18,7 @@ pub enum SandboxError {
     #[error("not a valid component: {0}")]
     Invalid(String),
     #[error(
-        "component exports {}, but no world of weir:plugin@0.1; a transform exports weir:plugin/transform@0.1.0",
+        "component exports {}, but no world of weir:plugin@0.1; a transform exports weir:plugin/transform@0.1.0, a keyed plugin weir:plugin/process@0.1.0",
         list(exports)
     )]
     NoWorld { exports: Vec<String> },
@@ -26,8 +26,8 @@ pub enum SandboxError {
     OtherVersion { found: String },
     #[error("component imports {}, which is not granted; build it without them", list(imports))]
     NotGranted { imports: Vec<String> },
-    #[error("{function} does not have the type of weir:plugin/transform@0.1.0: {cause}")]
-    WrongType { function: String, cause: String },
+    #[error("{function} does not have the type of weir:plugin/{world}@0.1.0: {cause}")]
+    WrongType { world: &'static str, function: String, cause: String },
     #[error("compiling took longer than {} s; make the component smaller, or raise the limit compile_ms", limit.as_secs_f32())]
     CompileTimeout { limit: Duration },
     #[error("{running} compilations that passed their time limit are still running; try again when they have ended")]

@@ -1,4 +1,4 @@
-//! One instance of a plugin: its store, its limits, its three exports.
+//! One instance of a plugin: its store, its limits, its exports.
 //!
 //! Invariant: every entry into the sandbox goes through [`PluginInstance::call`], which sets deadline and copy
 //! budget first and converts whatever went wrong afterwards. An instance whose call failed must be dropped: the
@@ -11,11 +11,12 @@ use wasmtime::component::{ComponentNamedList, Func, Lift, Linker, Lower, TypedFu
 use wasmtime::{Engine, ResourceLimiter, Store, StoreContextMut, UpdateDeadline};
 
 use crate::clock::{Deadline, Verdict, thread_cpu_time};
+use crate::component::World;
 use crate::fault;
 use crate::limits::{self, Limits};
 use crate::log::{LogLevel, PluginLog};
 use crate::plugin::PluginComponent;
-use crate::wire;
+use crate::wire::{self, keyed};
 use weir_stream::FunctionFault;
 
 pub(crate) const LOG_INTERFACE: &str = "weir:plugin/log@0.1.0";
@@ -78,12 +79,28 @@ fn write_log(mut store: StoreContextMut<'_, HostState>, (level, message): (LogLe
     Ok(())
 }
 
+/// What `describe` of a world gives.
+pub(crate) trait WorldContract: Lift + 'static {
+    const WORLD: World;
+}
+
+impl WorldContract for wire::Contract {
+    const WORLD: World = World::Transform;
+}
+
+impl WorldContract for keyed::Contract {
+    const WORLD: World = World::Process;
+}
+
 /// An instance that may be called until a call fails.
 pub(crate) struct PluginInstance {
     store: Store<HostState>,
     describe: Func,
     open: Func,
     process: Func,
+    /// Of the world `process` alone.
+    fire: Option<Func>,
+    world: World,
     time_per_batch: Duration,
     setup_time: Duration,
     output_bytes: usize,
@@ -114,10 +131,13 @@ impl PluginInstance {
         let mut typed =
             |index| instance.get_func(&mut store, index).expect("the plugin's exports were checked at load");
         let (describe, open, process) = (typed(&exports.describe), typed(&exports.open), typed(&exports.process));
+        let fire = exports.fire.as_ref().map(typed);
         Ok(Self {
             describe,
             open,
             process,
+            fire,
+            world: plugin.world(),
             store,
             time_per_batch: Duration::from_millis(limits.time_per_batch_ms),
             setup_time,
@@ -127,14 +147,17 @@ impl PluginInstance {
         })
     }
 
-    pub(crate) fn describe(
+    pub(crate) fn describe<C: WorldContract>(
         &mut self,
         config: &str,
         input: &[wire::Field],
-    ) -> Result<Result<wire::Contract, Vec<wire::Fault>>, FunctionFault> {
-        // SAFETY: `describe` is the export whose type was checked against these parameters and this result.
-        let describe =
-            unsafe { TypedFunc::<wire::DescribeParams<'_>, wire::DescribeResult>::new_unchecked(self.describe) };
+    ) -> Result<Result<C, Vec<wire::Fault>>, FunctionFault> {
+        assert_eq!(self.world, C::WORLD, "a contract is asked for as what its world gives");
+        // SAFETY: `describe` is the export whose type was checked against these parameters and, for this world, against
+        // this result.
+        let describe = unsafe {
+            TypedFunc::<wire::DescribeParams<'_>, (Result<C, Vec<wire::Fault>>,)>::new_unchecked(self.describe)
+        };
         let (answer,) = self.call(describe, self.setup_time, limits::CONTRACT_BYTES, (config, input))?;
         Ok(answer)
     }
@@ -150,14 +173,47 @@ impl PluginInstance {
     }
 
     pub(crate) fn process(&mut self, batch: wire::Batch<'_>) -> Result<wire::Transformed, FunctionFault> {
+        assert_eq!(self.world, World::Transform, "called as its world says");
         // SAFETY: as in `describe`.
         let process = unsafe { TypedFunc::<wire::ProcessParams<'_>, wire::ProcessResult>::new_unchecked(self.process) };
+        self.measured(process, (batch,)).map(|(transformed,)| transformed)
+    }
+
+    pub(crate) fn process_keyed(
+        &mut self,
+        keys: keyed::Keys<'_>,
+        rows: keyed::Rows<'_>,
+    ) -> Result<keyed::Processed, FunctionFault> {
+        assert_eq!(self.world, World::Process, "called as its world says");
+        // SAFETY: as in `describe`.
+        let process =
+            unsafe { TypedFunc::<keyed::ProcessParams<'_>, keyed::ProcessedResult>::new_unchecked(self.process) };
+        self.measured(process, (keys, rows)).map(|(processed,)| processed)
+    }
+
+    pub(crate) fn fire(
+        &mut self,
+        keys: keyed::Keys<'_>,
+        firings: keyed::Firings<'_>,
+    ) -> Result<keyed::Processed, FunctionFault> {
+        let fire = self.fire.expect("plugins of the world `process` export `fire`");
+        // SAFETY: as in `describe`.
+        let fire = unsafe { TypedFunc::<keyed::FireParams<'_>, keyed::ProcessedResult>::new_unchecked(fire) };
+        self.measured(fire, (keys, firings)).map(|(processed,)| processed)
+    }
+
+    /// A call on the data path, whose CPU time is measured now and then.
+    fn measured<P, R>(&mut self, function: TypedFunc<P, R>, params: P) -> Result<R, FunctionFault>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
         let sampled = self.calls.is_multiple_of(CPU_SAMPLE_CALLS);
         self.calls += 1;
         let before = if sampled { thread_cpu_time() } else { Duration::ZERO };
-        let answer = self.call(process, self.time_per_batch, self.output_bytes, (batch,));
+        let answer = self.call(function, self.time_per_batch, self.output_bytes, params);
         self.last_call_cpu = if sampled { thread_cpu_time().saturating_sub(before) } else { Duration::ZERO };
-        answer.map(|(transformed,)| transformed)
+        answer
     }
 
     /// CPU time of the last `process` call if it was one of those that are measured, else zero.

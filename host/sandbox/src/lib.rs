@@ -2,7 +2,7 @@
 //!
 //! The road of a plugin: [`encode`] makes a component of a core module, [`PluginComponent::load`] checks and
 //! compiles it, [`PluginComponent::describe`] agrees the contract for one configuration and input,
-//! [`WasmTransformFactory`] makes the instances that process batches. A plugin's answer to a row is data; whatever
+//! [`WasmTransformFactory`] or, for keyed plugins, [`WasmKeyedFactory`] makes the instances that process batches. A plugin's answer to a row is data; whatever
 //! else it does ends in a [`weir_stream::FunctionFault`] and a dropped instance, never in the host.
 //!
 //! This crate sees columns and rows. It knows no topic, no offset, no state and no pipeline.
@@ -20,14 +20,16 @@ pub mod limits;
 pub mod log;
 mod lower;
 mod plugin;
+mod process;
 mod transform;
 mod types;
 mod wire;
 
-pub use component::{PluginInfo, digest, encode, inspect};
+pub use component::{PluginInfo, World, digest, encode, inspect};
 pub use engine::SandboxEngine;
 pub use error::{ContractFault, SandboxError};
 pub use limits::Limits;
 pub use log::{LogLevel, LogLine, LogSink};
 pub use plugin::{Description, PluginComponent};
+pub use process::WasmKeyedFactory;
 pub use transform::WasmTransformFactory;

@@ -5,30 +5,30 @@
 //! nothing is walked that is over a limit. Columns are built in `lift::arrays`.
 
 mod arrays;
+pub(crate) mod keyed;
 
-use weir_stream::{
-    Cardinality, FunctionFault, OutputContract, OutputRows, Reject, Selection, TransformContract, Transformed,
-};
+use weir_stream::{Cardinality, FunctionFault, OutputContract, OutputRows, Reject, Selection, Transformed};
 
 use crate::fault::{malformed, too_much};
 use crate::limits::{Limits, REJECT_CODE_BYTES};
 use crate::wire;
 
-/// Checks and converts one answer to a batch of `rows` rows.
+/// Checks and converts one answer to a batch of `rows` rows; `contracts` are those of the outputs.
 pub(crate) fn lift(
     answer: wire::Transformed,
-    contract: &TransformContract,
+    contracts: &[OutputContract],
+    cardinality: Cardinality,
     rows: usize,
     limits: &Limits,
 ) -> Result<Transformed, FunctionFault> {
-    check_shape(&answer, contract, rows, limits)?;
+    check_shape(&answer, contracts, rows, limits)?;
     if !is_all_to_one_output(&answer) {
-        check_fates(&answer, contract, rows)?;
+        check_fates(&answer, contracts, cardinality, rows)?;
     }
     let rejects =
         answer.rejects.into_iter().map(|reject| Reject::new(reject.row, reject.code, reject.reason)).collect();
     let outputs = answer.outputs.into_iter().map(|output| {
-        let written = &contract.outputs[output.output as usize];
+        let written = &contracts[output.output as usize];
         convert(output, written, rows)
     });
     Ok(Transformed { outputs: outputs.collect::<Result<_, _>>()?, rejects })
@@ -37,19 +37,19 @@ pub(crate) fn lift(
 /// Counts before contents: nothing behind this walks more rows than the limits allow.
 fn check_shape(
     answer: &wire::Transformed,
-    contract: &TransformContract,
+    contracts: &[OutputContract],
     rows: usize,
     limits: &Limits,
 ) -> Result<(), FunctionFault> {
-    let mut seen = vec![false; contract.outputs.len()];
+    let mut seen = vec![false; contracts.len()];
     let mut total = 0_usize;
     for output in &answer.outputs {
         let index = output.output as usize;
         let Some(seen) = seen.get_mut(index) else {
-            let outputs = contract.outputs.len();
+            let outputs = contracts.len();
             return Err(malformed(format!("output {index}"), format!("the contract has {outputs}")));
         };
-        let name = &contract.outputs[index].name;
+        let name = &contracts[index].name;
         if std::mem::replace(seen, true) {
             return Err(malformed(format!("output `{name}`"), "it stands twice in one answer"));
         }
@@ -77,16 +77,21 @@ fn is_all_to_one_output(answer: &wire::Transformed) -> bool {
         && answer.rejects.is_empty()
 }
 
-fn check_fates(answer: &wire::Transformed, contract: &TransformContract, rows: usize) -> Result<(), FunctionFault> {
+fn check_fates(
+    answer: &wire::Transformed,
+    contracts: &[OutputContract],
+    cardinality: Cardinality,
+    rows: usize,
+) -> Result<(), FunctionFault> {
     let mut fates = Fates::new(rows);
     for output in &answer.outputs {
-        let name = &contract.outputs[output.output as usize].name;
-        fates.select(name, &output.selection, contract.cardinality)?;
+        let name = &contracts[output.output as usize].name;
+        fates.select(name, &output.selection, cardinality)?;
     }
     for reject in &answer.rejects {
         fates.reject(reject)?;
     }
-    fates.finish(contract.cardinality, answer)
+    fates.finish(cardinality, answer)
 }
 
 /// What became of each row of the input.

@@ -36,6 +36,9 @@ pub const MEMORIES: u32 = 4;
 pub const TABLES: u32 = 16;
 /// Outputs, columns of an output, and faults of one contract.
 pub const CONTRACT_ITEMS: usize = 4_096;
+/// States and kinds of timers of a keyed plugin.
+pub const CONTRACT_STATES: usize = 64;
+pub const CONTRACT_TIMERS: usize = 64;
 /// Bytes that one `describe` may return.
 pub const CONTRACT_BYTES: usize = MIB;
 /// A reject's code.

@@ -1,29 +1,31 @@
 //! A loaded component: checked, compiled, identified by its digest; and what it answers to `describe`.
 //!
-//! Invariant: a [`PluginComponent`] exports the transform interface with exactly the types of `wit/` and imports
+//! Invariant: a [`PluginComponent`] exports the interface of one world with exactly the types of `wit/` and imports
 //! nothing that is not granted. It has not been run yet: `describe` runs it, in an instance of its own.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_schema::Schema;
+use arrow_schema::{FieldRef, Schema};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower};
-use weir_stream::TransformContract;
+use weir_stream::{KeyedContract, TransformContract};
 
-use crate::component::{self, PluginInfo};
+use crate::component::{self, PluginInfo, World};
 use crate::engine::SandboxEngine;
 use crate::error::{ContractFault, SandboxError};
-use crate::instance::{HostState, PluginInstance};
+use crate::instance::{HostState, PluginInstance, WorldContract};
 use crate::limits::Limits;
 use crate::log::PluginLog;
-use crate::{contract, types, wire};
+use crate::wire::{self, keyed};
+use crate::{contract, types};
 
-/// Where the three functions of a transform are in a component.
+/// Where the functions of a world are in a component.
 pub(crate) struct Exports {
     pub(crate) describe: ComponentExportIndex,
     pub(crate) open: ComponentExportIndex,
     pub(crate) process: ComponentExportIndex,
+    pub(crate) fire: Option<ComponentExportIndex>,
 }
 
 /// A component that is ready to be instantiated. Share it behind an `Arc`.
@@ -32,14 +34,15 @@ pub struct PluginComponent {
     bytes: Arc<[u8]>,
     digest: Arc<str>,
     info: PluginInfo,
+    world: World,
     prepared: InstancePre<HostState>,
     exports: Exports,
 }
 
 /// What a plugin answered to `describe`, checked.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Description {
-    pub contract: TransformContract,
+pub struct Description<C = TransformContract> {
+    pub contract: C,
     /// JSON Schema of the configuration, if the plugin has one.
     pub config_schema: Option<serde_json::Value>,
 }
@@ -55,13 +58,13 @@ impl PluginComponent {
         limits.validate().map_err(SandboxError::Limits)?;
         check_size(wasm.len() as u64, limits)?;
         let bytes: Arc<[u8]> = component::encode(wasm)?.into();
-        let info = component::inspect_granted(&bytes)?;
+        let (info, world) = component::inspect_granted(&bytes)?;
         let compiled = engine.compiled(&info.digest, &bytes, limits.compile_time())?;
         let prepared = engine.linker().instantiate_pre(&compiled);
         let prepared = prepared.map_err(|error| SandboxError::Invalid(format!("{error:#}")))?;
-        let exports = exports(engine, &prepared)?;
+        let exports = exports(engine, &prepared, world)?;
         let digest = info.digest.as_str().into();
-        Ok(Arc::new(Self { engine: engine.clone(), bytes, digest, info, prepared, exports }))
+        Ok(Arc::new(Self { engine: engine.clone(), bytes, digest, info, world, prepared, exports }))
     }
 
     /// [`PluginComponent::load`] from a file, whose size is checked before it is read.
@@ -89,6 +92,10 @@ impl PluginComponent {
         &self.info
     }
 
+    pub fn world(&self) -> World {
+        self.world
+    }
+
     /// The contract for this configuration (JSON) and input, agreed by the plugin and checked by the host.
     ///
     /// # Errors
@@ -112,14 +119,41 @@ impl PluginComponent {
         input: &Schema,
         limits: &Limits,
     ) -> Result<Description, Vec<ContractFault>> {
+        self.answer::<wire::Contract>(config_json, input, limits).and_then(|answer| contract::check(answer, input))
+    }
+
+    /// The contract of a plugin of the world `process`; `key` are the columns of the step's key.
+    ///
+    /// # Errors
+    /// As [`PluginComponent::describe`].
+    pub fn describe_keyed(
+        &self,
+        config_json: &str,
+        input: &Schema,
+        key: &[FieldRef],
+        limits: &Limits,
+    ) -> Result<Description<KeyedContract>, Vec<ContractFault>> {
+        let answer = self.answer::<keyed::Contract>(config_json, input, limits)?;
+        contract::keyed::check(answer, input, key)
+    }
+
+    fn answer<C: WorldContract>(
+        &self,
+        config_json: &str,
+        input: &Schema,
+        limits: &Limits,
+    ) -> Result<C, Vec<ContractFault>> {
+        if self.world != C::WORLD {
+            return Err(vec![contract::other_world(self.world)]);
+        }
         check_config(config_json)?;
         let log = Arc::new(PluginLog::new(&self.digest, "describe", limits, None));
         let answer = PluginInstance::new(self, limits, &log)
-            .and_then(|mut instance| instance.describe(config_json, &types::fields_to_wire(input)));
+            .and_then(|mut instance| instance.describe::<C>(config_json, &types::fields_to_wire(input)));
         match answer {
             Err(fault) => Err(vec![contract::no_answer(&fault)]),
             Ok(Err(faults)) => Err(contract::refusal(faults, &log)),
-            Ok(Ok(answer)) => contract::check(answer, input),
+            Ok(Ok(answer)) => Ok(answer),
         }
     }
 
@@ -149,39 +183,53 @@ fn check_config(config_json: &str) -> Result<(), Vec<ContractFault>> {
     })
 }
 
-/// Finds the three functions and checks their types: the ground on which they are called unchecked later.
-fn exports(engine: &SandboxEngine, prepared: &InstancePre<HostState>) -> Result<Exports, SandboxError> {
+/// Finds the world's functions and checks their types: the ground on which they are called unchecked later.
+fn exports(engine: &SandboxEngine, prepared: &InstancePre<HostState>, world: World) -> Result<Exports, SandboxError> {
     let component = prepared.component();
     let component_type = component.component_type();
-    let interface = component_type
-        .exports(engine.engine())
-        .find(|(name, _)| name.starts_with("weir:plugin/transform@0.1."))
-        .map(|(name, _)| name.to_owned());
-    let interface = interface.ok_or(SandboxError::NoWorld { exports: Vec::new() })?;
+    let prefix = format!("weir:plugin/{}@0.1.", world.name());
+    let interface = component_type.exports(engine.engine()).find(|(name, _)| name.starts_with(&prefix));
+    let interface = interface.ok_or(SandboxError::NoWorld { exports: Vec::new() })?.0.to_owned();
     let (_, index) = component.get_export(None, &interface).ok_or(SandboxError::NoWorld { exports: Vec::new() })?;
-    Ok(Exports {
-        describe: export::<wire::DescribeParams<'_>, wire::DescribeResult>(prepared, &index, "describe")?,
-        open: export::<wire::OpenParams<'_>, wire::OpenResult>(prepared, &index, "open")?,
-        process: export::<wire::ProcessParams<'_>, wire::ProcessResult>(prepared, &index, "process")?,
+    let find = Finder { prepared, interface: index, world };
+    let open = find.export::<wire::OpenParams<'_>, wire::OpenResult>("open")?;
+    Ok(match world {
+        World::Transform => Exports {
+            describe: find.export::<wire::DescribeParams<'_>, wire::DescribeResult>("describe")?,
+            open,
+            process: find.export::<wire::ProcessParams<'_>, wire::ProcessResult>("process")?,
+            fire: None,
+        },
+        World::Process => Exports {
+            describe: find.export::<wire::DescribeParams<'_>, keyed::DescribeResult>("describe")?,
+            open,
+            process: find.export::<keyed::ProcessParams<'_>, keyed::ProcessedResult>("process")?,
+            fire: Some(find.export::<keyed::FireParams<'_>, keyed::ProcessedResult>("fire")?),
+        },
     })
 }
 
-fn export<P, R>(
-    prepared: &InstancePre<HostState>,
-    interface: &ComponentExportIndex,
-    function: &str,
-) -> Result<ComponentExportIndex, SandboxError>
-where
-    P: ComponentNamedList + Lower,
-    R: ComponentNamedList + Lift,
-{
-    let wrong = |cause: String| SandboxError::WrongType { function: function.to_owned(), cause };
-    match prepared.component().get_export(Some(interface), function) {
-        Some((ComponentItem::ComponentFunc(found), index)) => {
-            let checked = found.typecheck::<P, R>(&prepared.instance_type());
-            checked.map(|()| index).map_err(|error| wrong(format!("{error:#}")))
+struct Finder<'a> {
+    prepared: &'a InstancePre<HostState>,
+    interface: ComponentExportIndex,
+    world: World,
+}
+
+impl Finder<'_> {
+    fn export<P, R>(&self, function: &str) -> Result<ComponentExportIndex, SandboxError>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        let world = self.world.name();
+        let wrong = |cause: String| SandboxError::WrongType { world, function: function.to_owned(), cause };
+        match self.prepared.component().get_export(Some(&self.interface), function) {
+            Some((ComponentItem::ComponentFunc(found), index)) => {
+                let checked = found.typecheck::<P, R>(&self.prepared.instance_type());
+                checked.map(|()| index).map_err(|error| wrong(format!("{error:#}")))
+            }
+            Some(_) => Err(wrong("it is not a function".into())),
+            None => Err(wrong("it is missing".into())),
         }
-        Some(_) => Err(wrong("it is not a function".into())),
-        None => Err(wrong("it is missing".into())),
     }
 }

@@ -123,7 +123,8 @@ impl Transform for WasmTransform {
         };
         let answer = call(&mut instance, shared, input);
         self.last_call_cpu_ns = instance.last_call_cpu().as_nanos() as u64;
-        let transformed = lift::lift(answer?, &shared.contract, input.rows(), &shared.limits)?;
+        let TransformContract { outputs, cardinality, .. } = &shared.contract;
+        let transformed = lift::lift(answer?, outputs, *cardinality, input.rows(), &shared.limits)?;
         self.instance = Some(instance);
         Ok(transformed)
     }
