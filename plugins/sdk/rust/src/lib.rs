@@ -1,4 +1,4 @@
-//! Writes Weir plugins in Rust: a struct per row type and one function.
+//! Writes Weir plugins in Rust: a struct per row type and one function. A plugin with state by key is in [`mod@process`].
 //!
 //! ```
 //! use weir_sdk::prelude::*;
@@ -50,6 +50,9 @@ extern crate self as weir_sdk;
 #[doc(hidden)]
 #[rustfmt::skip]
 pub mod bindings;
+#[doc(hidden)]
+#[rustfmt::skip]
+pub mod process_bindings;
 
 pub mod config;
 pub mod decimal;
@@ -58,8 +61,10 @@ pub mod json;
 pub mod log;
 pub mod output;
 pub mod plugin;
+pub mod process;
 pub mod reject;
 pub mod returned;
+pub mod state;
 pub mod testing;
 
 pub mod time;
@@ -68,9 +73,8 @@ pub mod write;
 
 /// The types of `wit/`, as the bindings give them.
 pub mod wit {
-    pub use crate::bindings::exports::weir::plugin::transform::{
-        Cardinality, Contract, Fault, Output, OutputRows, Reject, Selection, Transformed,
-    };
+    pub use crate::bindings::exports::weir::plugin::transform::{Cardinality, Contract, Output, Transformed};
+    pub use crate::bindings::weir::plugin::answer::{Fault, OutputRows, Reject, Selection};
     pub use crate::bindings::weir::plugin::columns::{Batch, Column, Values, VarBytes};
     pub use crate::bindings::weir::plugin::schema::{DataType, DecimalType, Field, TimeUnit, TimestampType};
 }
@@ -78,10 +82,12 @@ pub mod wit {
 pub use decimal::{Decimal, DecimalError, Rounding};
 pub use reject::Reject;
 pub use time::{Date, Timestamp, Unit};
-pub use weir_sdk_derive::{Config, Input, Output, transform};
+pub use weir_sdk_derive::{Config, Input, Output, State, Timer, process, transform};
 
 /// What a plugin's `use` line needs.
 pub mod prelude {
-    pub use crate::{Config, Date, Decimal, Input, Output, Reject, Rounding, Timestamp, Unit};
-    pub use crate::{dec, log, reject, transform};
+    pub use crate::process::{NoTimer, Process, Timers};
+    pub use crate::state::{List, Map, Value};
+    pub use crate::{Config, Date, Decimal, Input, Output, Reject, Rounding, State, Timer, Timestamp, Unit};
+    pub use crate::{dec, log, process, reject, transform};
 }

@@ -34,6 +34,8 @@ pub struct OutputSpec {
     pub name: &'static str,
     pub columns: Vec<OutputColumn>,
     pub drops: &'static [&'static str],
+    /// Its rows are the key's columns and these, not an input row with these.
+    pub keyed: bool,
 }
 
 /// The columns of one output's rows. Derived on structs: one field per column.
@@ -49,6 +51,11 @@ pub trait OutputRow: Sized {
     /// Input columns that do not go on.
     fn drops() -> &'static [&'static str] {
         &[]
+    }
+
+    /// Whether its rows are the key's columns and these, in a `#[process]` plugin.
+    fn keyed() -> bool {
+        false
     }
 
     /// `types` are those of [`columns`](Self::columns), in that order.
@@ -161,6 +168,7 @@ macro_rules! __only_output {
                     name: "main",
                     columns: <Self as $crate::output::OutputRow>::columns(),
                     drops: <Self as $crate::output::OutputRow>::drops(),
+                    keyed: <Self as $crate::output::OutputRow>::keyed(),
                 }]
             }
 

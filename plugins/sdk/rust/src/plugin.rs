@@ -82,6 +82,10 @@ pub fn describe<P: Plugin>(config: &str, input: &[Field]) -> Result<Contract, Ve
     let mut faults: Vec<Fault> = shape.reads.iter().filter_map(|column| read_fault(column, input)).collect();
     let mut outputs = Vec::new();
     for spec in &shape.outputs {
+        if spec.keyed {
+            let message = format!("output `{}` is `keyed`, which only a #[process] plugin has a key for", spec.name);
+            faults.push(Fault { config_path: None, column: None, message });
+        }
         let writes = spec.columns.iter().map(|column| written(column, spec, input));
         let (writes, unfit): (Vec<_>, Vec<_>) = writes.partition(Result::is_ok);
         faults.extend(unfit.into_iter().filter_map(Result::err));
@@ -143,7 +147,7 @@ pub fn fault_text(fault: &Fault) -> String {
     format!("{place}{}", fault.message)
 }
 
-fn column_fault(column: &str, message: String) -> Fault {
+pub(crate) fn column_fault(column: &str, message: String) -> Fault {
     Fault { config_path: None, column: Some(column.into()), message }
 }
 
@@ -157,15 +161,15 @@ fn top_level(input: &[Field]) -> impl Iterator<Item = &Field> {
     })
 }
 
-fn field<'a>(input: &'a [Field], name: &str) -> Option<&'a Field> {
+pub(crate) fn field<'a>(input: &'a [Field], name: &str) -> Option<&'a Field> {
     top_level(input).find(|field| field.name == name)
 }
 
-fn names(input: &[Field]) -> String {
+pub(crate) fn names(input: &[Field]) -> String {
     top_level(input).map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn read_fault(column: &InputColumn, input: &[Field]) -> Option<Fault> {
+pub(crate) fn read_fault(column: &InputColumn, input: &[Field]) -> Option<Fault> {
     let InputColumn { name, wants, fits, nullable } = column;
     let message = match field(input, name) {
         None => format!("read by the plugin, not in its input (has: {})", names(input)),
@@ -182,7 +186,7 @@ fn read_fault(column: &InputColumn, input: &[Field]) -> Option<Fault> {
     Some(column_fault(name, message))
 }
 
-fn written(column: &OutputColumn, spec: &OutputSpec, input: &[Field]) -> Result<Field, Fault> {
+pub(crate) fn written(column: &OutputColumn, spec: &OutputSpec, input: &[Field]) -> Result<Field, Fault> {
     if spec.columns.iter().filter(|other| other.name == column.name).count() > 1 {
         return Err(column_fault(column.name, "written twice by one row type".into()));
     }

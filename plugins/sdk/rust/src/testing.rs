@@ -27,6 +27,8 @@
 //! # }
 //! ```
 
+pub mod keyed;
+
 use std::str::FromStr;
 
 use crate::decimal::Decimal;
@@ -92,34 +94,45 @@ impl<P: Plugin> Instance<P> {
     /// # Panics
     /// When a cell is not of its column's type: the test is wrong.
     pub fn process<R: AsRef<[Option<C>]>, C: AsRef<str>>(&self, rows: &[R]) -> Outcome {
-        let read = self.contract.reads.iter().map(|name| {
-            let at = self.input.iter().position(|field| field.name == *name).expect("describe() found the column");
-            let cells: Vec<Option<&str>> = rows.iter().map(|row| row.as_ref()[at].as_ref().map(C::as_ref)).collect();
-            encode(&self.input[at], &cells)
-        });
-        let batch = Batch { rows: u32::try_from(rows.len()).expect("a batch of u32 rows"), columns: read.collect() };
+        let batch = batch(&self.contract.reads, &self.input, rows);
         self.outcome(P::process(&self.opened, &batch), batch.rows)
     }
 
     fn outcome(&self, transformed: wit::Transformed, input_rows: u32) -> Outcome {
-        let table = |(at, output): (usize, &wit::Output)| {
-            let Some(rows) = transformed.outputs.iter().find(|rows| rows.output as usize == at) else {
-                return Table { name: output.name.clone(), sources: Vec::new(), rows: Vec::new() };
-            };
-            let sources: Vec<u32> = match &rows.selection {
-                wit::Selection::All => (0..input_rows).collect(),
-                wit::Selection::Rows(selected) => selected.clone(),
-            };
-            let fields = output.writes.iter().zip(&rows.columns);
-            let columns: Vec<Vec<Cell>> = fields.map(|(field, column)| decode(field, column, sources.len())).collect();
-            let rows = (0..sources.len()).map(|row| columns.iter().map(|column| column[row].clone()).collect());
-            Table { name: output.name.clone(), rows: rows.collect(), sources }
+        let outputs = self.contract.outputs.iter().map(|output| (output.name.as_str(), &*output.writes));
+        outcome(&outputs.collect::<Vec<_>>(), &transformed, input_rows)
+    }
+}
+
+/// The columns that a plugin reads of these rows.
+fn batch<R: AsRef<[Option<C>]>, C: AsRef<str>>(reads: &[String], input: &[Field], rows: &[R]) -> Batch {
+    let read = reads.iter().map(|name| {
+        let at = input.iter().position(|field| field.name == *name).expect("describe() found the column");
+        let cells: Vec<Option<&str>> = rows.iter().map(|row| row.as_ref()[at].as_ref().map(C::as_ref)).collect();
+        encode(&input[at], &cells)
+    });
+    Batch { rows: u32::try_from(rows.len()).expect("a batch of u32 rows"), columns: read.collect() }
+}
+
+/// What a call answered; `outputs` are names and written columns.
+fn outcome(outputs: &[(&str, &[Field])], transformed: &wit::Transformed, input_rows: u32) -> Outcome {
+    let table = |(at, (name, writes)): (usize, &(&str, &[Field]))| {
+        let Some(rows) = transformed.outputs.iter().find(|rows| rows.output as usize == at) else {
+            return Table { name: (*name).to_owned(), sources: Vec::new(), rows: Vec::new() };
         };
-        let text = |reject: &wit::Reject| crate::Reject::new(reject.code.clone(), reject.reason.clone()).to_string();
-        Outcome {
-            outputs: self.contract.outputs.iter().enumerate().map(table).collect(),
-            rejects: transformed.rejects.iter().map(|reject| (reject.row, text(reject))).collect(),
-        }
+        let sources: Vec<u32> = match &rows.selection {
+            wit::Selection::All => (0..input_rows).collect(),
+            wit::Selection::Rows(selected) => selected.clone(),
+        };
+        let fields = writes.iter().zip(&rows.columns);
+        let columns: Vec<Vec<Cell>> = fields.map(|(field, column)| decode(field, column, sources.len())).collect();
+        let rows = (0..sources.len()).map(|row| columns.iter().map(|column| column[row].clone()).collect());
+        Table { name: (*name).to_owned(), rows: rows.collect(), sources }
+    };
+    let text = |reject: &wit::Reject| crate::Reject::new(reject.code.clone(), reject.reason.clone()).to_string();
+    Outcome {
+        outputs: outputs.iter().enumerate().map(table).collect(),
+        rejects: transformed.rejects.iter().map(|reject| (reject.row, text(reject))).collect(),
     }
 }
 

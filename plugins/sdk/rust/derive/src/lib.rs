@@ -10,7 +10,10 @@ mod config;
 mod input;
 mod item;
 mod output;
+mod process;
+mod state;
 mod template;
+mod timer;
 mod transform;
 
 /// A place and what is wrong there: becomes a `compile_error!`.
@@ -31,10 +34,32 @@ pub fn derive_input(tokens: TokenStream) -> TokenStream {
 /// for a plugin with several named outputs (`LargeOrders(..)` goes to `large-orders`).
 ///
 /// On a field: `#[column("name")]`, `#[decimal(12, 2)]`, `#[timestamp(ms)]`. On the struct:
-/// `#[output(drop("a", "b"))]` for input columns that do not go on.
+/// `#[output(drop("a", "b"))]` for input columns that do not go on, `#[output(keyed)]` for rows of a key.
 #[proc_macro_derive(Output, attributes(column, decimal, timestamp, output))]
 pub fn derive_output(tokens: TokenStream) -> TokenStream {
     or_error(output::derive(tokens))
+}
+
+/// What a keyed plugin keeps for each key: a struct whose fields are `Value<T>`, `List<T>` and `Map<K, V>`.
+/// `#[state(ttl = "1d")]` on a field that is forgotten that long after the key's newest row; `#[decimal(12, 2)]`,
+/// `#[timestamp(ms)]` as for outputs.
+#[proc_macro_derive(State, attributes(state, decimal, timestamp))]
+pub fn derive_state(tokens: TokenStream) -> TokenStream {
+    or_error(state::derive(tokens))
+}
+
+/// The kinds of timers of a keyed plugin: an enum without values. `#[timer(processing)]` on a variant that waits for
+/// the host's clock.
+#[proc_macro_derive(Timer, attributes(timer))]
+pub fn derive_timer(tokens: TokenStream) -> TokenStream {
+    or_error(timer::derive(tokens))
+}
+
+/// Makes an `impl Process for ..` the plugin. `#[process(name = "..", version = "..")]` for a plugin that is not called
+/// as its crate.
+#[proc_macro_attribute]
+pub fn process(arguments: TokenStream, implementation: TokenStream) -> TokenStream {
+    or_error(process::expand(arguments, implementation))
 }
 
 /// A plugin's configuration: a struct with a field per key. `#[config(default)]` or `#[config(default = value)]` on

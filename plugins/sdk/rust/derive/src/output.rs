@@ -3,7 +3,7 @@
 use proc_macro::{Group, TokenStream, TokenTree};
 
 use crate::Result;
-use crate::attribute::{column_name, find, strings};
+use crate::attribute::{Attribute, column_name, find, strings};
 use crate::item::{Body, Cursor, Error, Field, Item, Variant};
 use crate::template::{fill, tokens};
 
@@ -18,6 +18,7 @@ pub fn derive(input: TokenStream) -> Result<TokenStream> {
 }
 
 fn derive_row(item: &Item, fields: &[Field]) -> Result<TokenStream> {
+    let about = about(item)?;
     let [mut builders, mut columns, mut made, mut checked, mut pushed, mut finished] =
         std::array::from_fn(|_| TokenStream::new());
     for (at, field) in fields.iter().enumerate() {
@@ -48,7 +49,8 @@ fn derive_row(item: &Item, fields: &[Field]) -> Result<TokenStream> {
         ("whole", item.whole()),
         ("builders", builders),
         ("columns", columns),
-        ("drops", drops(item)?),
+        ("drops", drops(&about)),
+        ("keyed", tokens(if about.keyed { "true" } else { "false" })),
         ("made", made),
         ("checked", checked),
         ("pushed", pushed),
@@ -67,6 +69,10 @@ impl #generics ::weir_sdk::output::OutputRow for #whole {
 
     fn drops() -> &'static [&'static str] {
         &[#drops]
+    }
+
+    fn keyed() -> bool {
+        #keyed
     }
 
     fn builders(types: &[::weir_sdk::wit::DataType], rows: usize) -> Self::Builders {
@@ -98,8 +104,13 @@ impl #generics ::weir_sdk::output::OutputRow for #whole {
 
 /// What the field's attribute says of its column's type.
 fn declared(field: &Field) -> Result<TokenStream> {
-    let holes = |arguments| [("type", field.field_type.clone()), ("arguments", arguments)];
-    if let Some(attribute) = find(&field.attributes, "decimal") {
+    declared_of(&field.attributes, &field.field_type)
+}
+
+/// As [`declared`], for a value of `field_type` whose attributes stand elsewhere.
+pub fn declared_of(attributes: &[Attribute], field_type: &TokenStream) -> Result<TokenStream> {
+    let holes = |arguments| [("type", field_type.clone()), ("arguments", arguments)];
+    if let Some(attribute) = find(attributes, "decimal") {
         let mut numbers = attribute.arguments.to_string();
         numbers.retain(|character| character != ' ');
         let mut numbers = numbers.split(',').map(str::parse::<u8>);
@@ -111,7 +122,7 @@ fn declared(field: &Field) -> Result<TokenStream> {
             _ => Err(attribute.error("say precision (1 to 38) and scale (at most the precision): #[decimal(12, 2)]")),
         };
     }
-    if let Some(attribute) = find(&field.attributes, "timestamp") {
+    if let Some(attribute) = find(attributes, "timestamp") {
         let unit = match attribute.arguments.to_string().as_str() {
             "s" => "Second",
             "ms" => "Millisecond",
@@ -125,19 +136,33 @@ fn declared(field: &Field) -> Result<TokenStream> {
     Ok(tokens("::weir_sdk::write::Declared::Nothing"))
 }
 
-/// The names in `#[output(drop("a", "b"))]`.
-fn drops(item: &Item) -> Result<TokenStream> {
-    let Some(attribute) = find(&item.attributes, "output") else { return Ok(TokenStream::new()) };
+/// What `#[output(..)]` says.
+#[derive(Default)]
+struct About {
+    drops: Vec<String>,
+    keyed: bool,
+}
+
+fn about(item: &Item) -> Result<About> {
+    let Some(attribute) = find(&item.attributes, "output") else { return Ok(About::default()) };
+    let wrong = || {
+        let message =
+            "say the columns that do not go on, #[output(drop(\"a\", \"b\"))], or #[output(keyed)] for rows of a key";
+        attribute.error(message)
+    };
     let mut cursor = Cursor::new(attribute.arguments.clone());
-    let keyword = cursor.at_ident("drop");
+    let (drop, keyed) = (cursor.at_ident("drop"), cursor.at_ident("keyed"));
     cursor.next();
     let names = match cursor.next() {
-        Some(TokenTree::Group(group)) if keyword && cursor.peek().is_none() => strings(Group::stream(&group)),
+        None if keyed => return Ok(About { keyed, ..About::default() }),
+        Some(TokenTree::Group(group)) if drop && cursor.peek().is_none() => strings(Group::stream(&group)),
         _ => None,
     };
-    let names =
-        names.ok_or_else(|| attribute.error("say the columns that do not go on: #[output(drop(\"a\", \"b\"))]"))?;
-    Ok(tokens(&names.iter().map(|name| format!("{name:?},")).collect::<String>()))
+    Ok(About { drops: names.ok_or_else(wrong)?, keyed: false })
+}
+
+fn drops(about: &About) -> TokenStream {
+    tokens(&about.drops.iter().map(|name| format!("{name:?},")).collect::<String>())
 }
 
 fn derive_outputs(item: &Item, variants: &[Variant]) -> Result<TokenStream> {
@@ -161,6 +186,7 @@ fn derive_outputs(item: &Item, variants: &[Variant]) -> Result<TokenStream> {
                 name: #output,
                 columns: <#row as ::weir_sdk::output::OutputRow>::columns(),
                 drops: <#row as ::weir_sdk::output::OutputRow>::drops(),
+                keyed: <#row as ::weir_sdk::output::OutputRow>::keyed(),
             },",
         );
         add(&mut made, "::weir_sdk::output::Sink::new(&types[#at], rows),");
@@ -209,7 +235,7 @@ impl #generics ::weir_sdk::output::Output for #whole {
 ";
 
 /// `LargeOrders` is `large-orders`.
-fn kebab_case(name: &str) -> String {
+pub fn kebab_case(name: &str) -> String {
     let mut output = String::new();
     for (at, character) in name.char_indices() {
         if character.is_uppercase() && at > 0 {

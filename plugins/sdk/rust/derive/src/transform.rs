@@ -105,7 +105,7 @@ fn referenced(parameter: TokenStream) -> Result<TokenStream> {
 }
 
 /// The plugin's name and version: the crate's, unless the attribute says others.
-fn identity(arguments: TokenStream) -> Result<(TokenStream, TokenStream)> {
+pub fn identity(arguments: TokenStream) -> Result<(TokenStream, TokenStream)> {
     let mut name = tokens("::core::env!(\"CARGO_PKG_NAME\")");
     let mut version = tokens("::core::env!(\"CARGO_PKG_VERSION\")");
     let mut cursor = Cursor::new(arguments);
@@ -121,7 +121,7 @@ fn identity(arguments: TokenStream) -> Result<(TokenStream, TokenStream)> {
         match (key.to_string().as_str(), value) {
             ("name", Some(value)) => name = value.into(),
             ("version", Some(value)) => version = value.into(),
-            _ => return Err(Error::at(key.span(), "#[transform] takes name = \"..\" and version = \"..\"")),
+            _ => return Err(Error::at(key.span(), "the attribute takes name = \"..\" and version = \"..\"")),
         }
         cursor.take_punct(',');
     }
