@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use weir_runtime::function::{self, Contract, Function};
 use weir_runtime::gate::{self, GateError};
-use weir_runtime::plan::{PlannedKind, component_path};
-use weir_stream::TransformFactory;
+use weir_runtime::plan::component_path;
+use weir_stream::Keeps;
 
 use crate::load::{self, ManifestArgs};
 use crate::output::{self, CONFIG, FAILED, Failure, Format};
@@ -115,14 +116,11 @@ fn build(folder: &Path, offline: bool, format: Format) -> Result<(), Failure> {
 }
 
 /// What the gate says of a plugin for a step of a manifest.
-fn fit(plugin: &Path, pipeline: &Path, step: &str, profile: Option<&String>) -> Result<impl TransformFactory, Failure> {
+fn fit(plugin: &Path, pipeline: &Path, step: &str, profile: Option<&String>) -> Result<Function, Failure> {
     let engine = load::engine()?;
     let manifest = ManifestArgs { manifest: pipeline.to_owned(), profile: profile.cloned(), overlays: Vec::new() };
     let plan = load::plan(&manifest, &engine, weir_runtime::Purpose::Run)?;
-    let sites = plan.steps.iter().filter_map(|planned| match &planned.kind {
-        PlannedKind::Plugin(plugin) => Some((&*planned.id, Arc::clone(&plugin.gate))),
-        _ => None,
-    });
+    let sites = plan.steps.iter().filter_map(|planned| Some((&*planned.id, Arc::clone(&planned.plugin()?.gate))));
     let sites: Vec<_> = sites.collect();
     let Some((_, site)) = sites.iter().find(|(id, _)| *id == step) else {
         let has = sites.iter().map(|(id, _)| format!("`{id}`")).collect::<Vec<_>>().join(", ");
@@ -131,7 +129,7 @@ fn fit(plugin: &Path, pipeline: &Path, step: &str, profile: Option<&String>) -> 
     let path = component_path(plugin).map_err(|message| Failure::new(FAILED, message))?;
     let component =
         gate::load(&engine, &path, &site.limits).map_err(|error| Failure::new(FAILED, error.to_string()))?;
-    site.fitting_factory(&component).map_err(|error| refused(&error))
+    site.fitting(&component).map_err(|error| refused(&error))
 }
 
 fn refused(error: &GateError) -> Failure {
@@ -139,12 +137,12 @@ fn refused(error: &GateError) -> Failure {
 }
 
 fn check(args: &CheckArgs, format: Format) -> Result<(), Failure> {
-    let factory = fit(&args.plugin, &args.pipeline, &args.step, args.profile.as_ref())?;
-    let contract = factory.contract();
+    let function = fit(&args.plugin, &args.pipeline, &args.step, args.profile.as_ref())?;
+    let contract = function.contract();
     match format {
-        Format::Json => output::print_json(&json!({ "fits": true, "step": args.step, "digest": &**factory.digest() })),
+        Format::Json => output::print_json(&json!({ "fits": true, "step": args.step, "digest": &**function.digest() })),
         Format::Text => {
-            println!("{} {} fits step `{}`", contract.name, contract.version, args.step);
+            println!("{} {} fits step `{}`", contract.name(), contract.version(), args.step);
             Ok(())
         }
     }
@@ -160,21 +158,8 @@ fn inspect(
     let bytes = std::fs::read(&path).map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))?;
     let info = weir_sandbox::inspect(&bytes).map_err(|error| Failure::new(FAILED, error.to_string()))?;
     let fitted = site.map(|(pipeline, step)| fit(plugin, pipeline, step, profile)).transpose()?;
-    let contract = fitted.as_ref().map(TransformFactory::contract);
-    let columns = contract.map(|contract| {
-        let writes = |output: &weir_stream::OutputContract| {
-            let fields = output.writes.iter();
-            fields.map(|field| format!("{} {}", field.name(), gate::type_name(field.data_type()))).collect::<Vec<_>>()
-        };
-        let outputs = contract.outputs.iter();
-        let outputs: Vec<_> = outputs
-            .map(|output| json!({ "name": output.name, "writes": writes(output), "drops": output.drops }))
-            .collect();
-        json!({
-            "name": contract.name, "version": contract.version, "reads": contract.reads, "outputs": outputs,
-            "deterministic": contract.deterministic,
-        })
-    });
+    let contract = fitted.as_ref().map(Function::contract);
+    let columns = contract.as_ref().map(contract_json);
     if format == Format::Json {
         return output::print_json(&json!({
             "path": path.display().to_string(), "digest": info.digest, "bytes": info.size, "worlds": info.worlds,
@@ -186,23 +171,63 @@ fn inspect(
     println!("  size          {} KiB", info.size.div_ceil(1024));
     println!("  worlds        {}", info.worlds.join(", "));
     println!("  capabilities  {}", if info.imports.is_empty() { "none".to_owned() } else { info.imports.join(", ") });
-    match contract {
+    match &contract {
         Some(contract) => show_contract(contract),
         None => println!("  columns       depend on the step: say --pipeline and --step"),
     }
     Ok(())
 }
 
-fn show_contract(contract: &weir_stream::TransformContract) {
-    println!("  plugin        {} {}", contract.name, contract.version);
-    println!("  reads         {}", contract.reads.join(", "));
-    for output in &contract.outputs {
-        let fields = output.writes.iter();
-        let writes: Vec<_> =
-            fields.map(|field| format!("{} {}", field.name(), gate::type_name(field.data_type()))).collect();
-        println!("  writes        {} ({})", writes.join(", "), output.name);
+fn written(output: &weir_stream::OutputContract) -> Vec<String> {
+    output.writes.iter().map(|field| format!("{} {}", field.name(), gate::type_name(field.data_type()))).collect()
+}
+
+/// Name and shape of each state and timer of a keyed plugin.
+fn kept(contract: &Contract) -> Option<[Vec<(String, String)>; 2]> {
+    let Contract::Keyed(keyed) = contract else { return None };
+    let ttl = |name: &str| keyed.states.iter().find(|state| state.name == name).and_then(|state| state.ttl_us);
+    let shown = |(name, shape): (String, String)| match ttl(&name) {
+        Some(ttl_us) => (name, format!("{shape}, kept {} s after the key's newest row", ttl_us as f64 / 1e6)),
+        None => (name, shape),
+    };
+    Some([function::states(keyed).into_iter().map(shown).collect(), function::timers(keyed)])
+}
+
+fn contract_json(contract: &Contract) -> serde_json::Value {
+    let outputs = contract.outputs().into_iter();
+    let outputs: Vec<_> = outputs
+        .map(|output| json!({ "name": output.name, "writes": written(output), "drops": output.drops }))
+        .collect();
+    let mut shown = json!({
+        "name": contract.name(), "version": contract.version(), "reads": contract.reads(), "outputs": outputs,
+        "deterministic": contract.is_deterministic(),
+    });
+    if let Some([states, timers]) = kept(contract) {
+        shown["states"] = states.into_iter().collect();
+        shown["timers"] = timers.into_iter().collect();
+    }
+    shown
+}
+
+fn show_contract(contract: &Contract) {
+    println!("  plugin        {} {}", contract.name(), contract.version());
+    println!("  reads         {}", contract.reads().join(", "));
+    let keyed = |name: &str| match contract {
+        Contract::Rows(_) => false,
+        Contract::Keyed(contract) => {
+            contract.outputs.iter().any(|output| output.output.name == name && output.keeps == Keeps::Key)
+        }
+    };
+    for output in contract.outputs() {
+        let of_key = if keyed(&output.name) { "the key and " } else { "" };
+        println!("  writes        {of_key}{} ({})", written(output).join(", "), output.name);
         if !output.drops.is_empty() {
             println!("  drops         {} ({})", output.drops.join(", "), output.name);
+        }
+    }
+    for (what, of) in ["state", "timer"].into_iter().zip(kept(contract).into_iter().flatten()) {
+        for (name, shape) in of {
+            println!("  {what:<13} {name}: {shape}");
         }
     }
 }

@@ -132,6 +132,10 @@ impl Size {
         Self { bytes }
     }
 
+    pub const fn from_kib(kib: u64) -> Self {
+        Self { bytes: kib << 10 }
+    }
+
     pub const fn from_mib(mib: u64) -> Self {
         Self { bytes: mib << 20 }
     }

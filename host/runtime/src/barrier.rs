@@ -2,9 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use weir_operators::NextFunction;
 use weir_state::StateDelta;
 use weir_stream::time::InputTime;
 use weir_stream::{DeadLetter, SinkData, Transform, TransformFactory};
+
+use crate::function::{Function, Instance};
 
 /// One marker. Everything before it belongs to the epoch that it seals, everything behind to the next.
 #[derive(Debug)]
@@ -24,24 +27,44 @@ pub struct Barrier {
 pub struct SwapOrder {
     /// Step id.
     pub step: Arc<str>,
-    pub factory: Arc<dyn TransformFactory>,
-    instances: Mutex<Vec<Box<dyn Transform>>>,
+    pub function: Function,
+    instances: Mutex<Vec<Instance>>,
 }
 
 impl std::fmt::Debug for SwapOrder {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "SwapOrder({} -> {})", self.step, self.factory.digest())
+        write!(formatter, "SwapOrder({} -> {})", self.step, self.function.digest())
     }
 }
 
 impl SwapOrder {
-    pub fn new(step: Arc<str>, factory: Arc<dyn TransformFactory>, instances: Vec<Box<dyn Transform>>) -> Self {
-        Self { step, factory, instances: Mutex::new(instances) }
+    pub fn new(step: Arc<str>, function: Function, instances: Vec<Instance>) -> Self {
+        Self { step, function, instances: Mutex::new(instances) }
     }
 
     /// An instance made ahead, if one is left.
-    pub fn take_instance(&self) -> Option<Box<dyn Transform>> {
+    fn take_instance(&self) -> Option<Instance> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// The version and an instance for a step without state.
+    pub fn rows(&self) -> Option<(&Arc<dyn TransformFactory>, Option<Box<dyn Transform>>)> {
+        let Function::Rows(factory) = &self.function else { return None };
+        let instance = self.take_instance().and_then(|instance| match instance {
+            Instance::Rows(instance) => Some(instance),
+            Instance::Keyed(_) => None,
+        });
+        Some((factory, instance))
+    }
+
+    /// The version and an instance for a keyed step.
+    pub fn keyed(&self) -> Option<NextFunction> {
+        let Function::Keyed(factory) = &self.function else { return None };
+        let instance = self.take_instance().and_then(|instance| match instance {
+            Instance::Keyed(instance) => Some(instance),
+            Instance::Rows(_) => None,
+        });
+        Some(NextFunction { factory: Arc::clone(factory), instance })
     }
 }
 

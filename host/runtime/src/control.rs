@@ -157,7 +157,7 @@ impl Control {
         let component = PluginComponent::load(&room.engine, component, &site.limits).map_err(GateError::Component)?;
         let passed = site.pass(&component)?;
         room.plugins.put(component.digest(), component.bytes())?;
-        let contract = passed.factory.contract().clone();
+        let contract = passed.function.contract();
         let self_test = passed.self_test;
         let instances = room.instances.get(step).copied().unwrap_or(1);
         let order = passed.into_order(Arc::clone(&site.site.step), instances);
@@ -172,15 +172,15 @@ impl Control {
             crossbeam_channel::RecvTimeoutError::Disconnected => SwapError::RolledBack,
         })?;
         let mut writes: Vec<String> =
-            contract.outputs.iter().flat_map(|output| &output.writes).map(|field| field.name().clone()).collect();
+            contract.outputs().iter().flat_map(|output| &output.writes).map(|field| field.name().clone()).collect();
         writes.dedup();
         Ok(SwapReport {
             step: step.to_owned(),
-            name: contract.name,
-            version: contract.version,
+            name: contract.name().to_owned(),
+            version: contract.version().to_owned(),
             digest: component.digest().to_string(),
             bytes: component.bytes().len(),
-            reads: contract.reads,
+            reads: contract.reads().to_vec(),
             writes,
             self_test,
             gate_ms,

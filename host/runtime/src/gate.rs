@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use arrow_schema::{DataType, Schema, SchemaRef};
 use serde::Serialize;
-use weir_sandbox::{ContractFault, Limits, PluginComponent, SandboxEngine, SandboxError, WasmTransformFactory};
-use weir_stream::{Transform, TransformContract, TransformFactory, Transformed};
+use weir_sandbox::{
+    ContractFault, Limits, PluginComponent, SandboxEngine, SandboxError, WasmKeyedFactory, WasmTransformFactory,
+};
+use weir_stream::{Transform, Transformed};
 
 use crate::barrier::SwapOrder;
+use crate::function::{Contract, Function, Instance};
 use crate::task::plugin::{PluginSite, Sample};
 
 /// How long a self-test may take at most, over all its calls.
@@ -26,6 +29,10 @@ pub struct GateSite {
     pub limits: Limits,
     /// Names of what stands behind, to say who needs a column.
     pub consumers: Vec<String>,
+    /// The columns of the step's key, for a keyed plugin.
+    pub key: Option<SchemaRef>,
+    /// Of the version that the pipeline was planned with: what its state and timers are.
+    pub planned: Option<Contract>,
 }
 
 /// Why a plugin was not let through; the running version goes on untouched.
@@ -66,10 +73,10 @@ pub struct SelfTest {
 /// A plugin that passed.
 pub struct Passed {
     pub component: Arc<PluginComponent>,
-    pub factory: Arc<dyn TransformFactory>,
+    pub function: Function,
     pub self_test: Option<SelfTest>,
-    /// One instance, tried already.
-    pub instance: Box<dyn Transform>,
+    /// One instance, tried already where there was something to try it on.
+    pub instance: Instance,
 }
 
 /// Loads a component from a file.
@@ -81,25 +88,33 @@ pub fn load(engine: &SandboxEngine, path: &Path, limits: &Limits) -> Result<Arc<
 }
 
 impl GateSite {
-    /// Describes the plugin for this step's configuration and input.
+    /// Describes the plugin for this step's configuration, input and key.
     ///
     /// # Errors
     /// [`GateError::Contract`] with everything that does not fit.
-    pub fn factory(&self, component: &Arc<PluginComponent>) -> Result<WasmTransformFactory, GateError> {
+    pub fn function(&self, component: &Arc<PluginComponent>) -> Result<Function, GateError> {
         let input = Arc::clone(&self.site.input);
-        let step = &self.site.step;
-        WasmTransformFactory::new(component, &self.config, input, &self.limits, step, None)
-            .map_err(|faults| self.contract(faults.iter().map(ContractFault::to_string).collect()))
+        let (step, limits, config) = (&self.site.step, &self.limits, &self.config);
+        let function = match &self.key {
+            None => WasmTransformFactory::new(component, config, input, limits, step, None)
+                .map(|factory| Function::Rows(Arc::new(factory))),
+            Some(key) => WasmKeyedFactory::new(component, config, input, key.fields(), limits, step, None)
+                .map(|factory| Function::Keyed(Arc::new(factory))),
+        };
+        function.map_err(|faults| self.contract(faults.iter().map(ContractFault::to_string).collect()))
     }
 
-    /// As [`GateSite::factory`], and the steps behind get the columns that they were planned for.
+    /// As [`GateSite::function`], and the steps behind get the columns that they were planned for, and the state that
+    /// is there is what the plugin keeps.
     ///
     /// # Errors
-    /// As [`GateSite::factory`].
-    pub fn fitting_factory(&self, component: &Arc<PluginComponent>) -> Result<WasmTransformFactory, GateError> {
-        let factory = self.factory(component)?;
-        let faults = self.column_faults(factory.contract());
-        if faults.is_empty() { Ok(factory) } else { Err(self.contract(faults)) }
+    /// As [`GateSite::function`].
+    pub fn fitting(&self, component: &Arc<PluginComponent>) -> Result<Function, GateError> {
+        let function = self.function(component)?;
+        let contract = function.contract();
+        let mut faults = self.column_faults(&contract);
+        faults.extend(self.planned.iter().flat_map(|planned| planned.state_differences(&contract)));
+        if faults.is_empty() { Ok(function) } else { Err(self.contract(faults)) }
     }
 
     /// The whole gate for a version that is to replace the running one.
@@ -107,17 +122,21 @@ impl GateSite {
     /// # Errors
     /// See [`GateError`].
     pub fn pass(&self, component: &Arc<PluginComponent>) -> Result<Passed, GateError> {
-        let factory = self.fitting_factory(component)?;
+        let function = self.fitting(component)?;
         let self_test = |fault| GateError::SelfTest { step: self.site.step.to_string(), fault };
-        let mut instance = factory.instantiate().map_err(self_test)?;
-        let tested = self_test_on(&self.site.sample, instance.as_mut()).map_err(self_test)?;
-        Ok(Passed { component: Arc::clone(component), factory: Arc::new(factory), self_test: tested, instance })
+        let mut instance = function.instantiate().map_err(self_test)?;
+        let tested = match &mut instance {
+            Instance::Rows(instance) => self_test_on(&self.site.sample, instance.as_mut()).map_err(self_test)?,
+            // What a keyed function answers depends on the state that it would find.
+            Instance::Keyed(_) => None,
+        };
+        Ok(Passed { component: Arc::clone(component), function, self_test: tested, instance })
     }
 
     /// What the steps behind would miss, per output and column.
-    fn column_faults(&self, contract: &TransformContract) -> Vec<String> {
+    fn column_faults(&self, contract: &Contract) -> Vec<String> {
         let needs = self.consumers.first().map_or("the pipeline".to_owned(), |consumer| format!("`{consumer}`"));
-        let has: Vec<&str> = contract.outputs.iter().map(|output| output.name.as_str()).collect();
+        let has: Vec<&str> = contract.outputs().iter().map(|output| output.name.as_str()).collect();
         let wants = &self.site.output_names;
         if has != *wants {
             return vec![format!(
@@ -126,12 +145,14 @@ impl GateSite {
                 wants.join(", ")
             )];
         }
-        let outputs = self.site.outputs.iter().enumerate();
-        let faults = outputs.flat_map(|(output, wants)| {
-            let gives = contract.output_schema(output, &self.site.input);
-            differences(wants, &gives, &needs)
-        });
-        faults.collect()
+        let gives = self.output_schemas(contract);
+        self.site.outputs.iter().zip(&gives).flat_map(|(wants, gives)| differences(wants, gives, &needs)).collect()
+    }
+
+    /// By number of the output.
+    pub fn output_schemas(&self, contract: &Contract) -> Vec<SchemaRef> {
+        let no_key = || Arc::new(Schema::empty());
+        contract.output_schemas(&self.site.input, self.key.as_ref().unwrap_or(&no_key()))
     }
 
     fn contract(&self, faults: Vec<String>) -> GateError {
@@ -201,8 +222,8 @@ impl Passed {
     pub fn into_order(self, step: Arc<str>, tasks: usize) -> Result<SwapOrder, weir_stream::FunctionFault> {
         let mut instances = vec![self.instance];
         while instances.len() < tasks {
-            instances.push(self.factory.instantiate()?);
+            instances.push(self.function.instantiate()?);
         }
-        Ok(SwapOrder::new(step, self.factory, instances))
+        Ok(SwapOrder::new(step, self.function, instances))
     }
 }

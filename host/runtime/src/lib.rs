@@ -25,6 +25,7 @@ mod channel;
 mod clock;
 pub mod control;
 mod coordinator;
+pub mod function;
 pub mod gate;
 mod incarnation;
 mod log_writer;

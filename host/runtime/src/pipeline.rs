@@ -130,7 +130,7 @@ impl Pipeline {
     fn swap_while_paused(&self, request: &SwapRequest, overrides: &mut Overrides) {
         let order = &request.order;
         let status = self.control.status().status();
-        let digest = Arc::clone(order.factory.digest());
+        let digest = Arc::clone(order.function.digest());
         overrides.insert(Arc::clone(&order.step), Override { digest, since_epoch: status.durable_epoch });
         let epoch = status.durable_epoch + 1;
         // The caller may have given up; the swap stands.

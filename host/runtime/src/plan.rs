@@ -7,6 +7,7 @@
 mod aggregate;
 mod component;
 mod plugin;
+mod process;
 mod sink;
 mod source;
 mod stateless;
@@ -104,6 +105,16 @@ pub trait PlannedKeyed: Send + Sync {
     /// # Errors
     /// A fault of Weir: the plan saw that it can be built.
     fn operator(&self, key_groups: u16, owned: Range<u16>) -> Result<Box<dyn KeyedOperator>, String>;
+
+    /// The user's component that runs in the step, if one does.
+    fn plugin(&self) -> Option<&PlannedPlugin> {
+        None
+    }
+
+    /// As [`PlannedKeyed::plugin`], while the plan is being made.
+    fn plugin_mut(&mut self) -> Option<&mut PlannedPlugin> {
+        None
+    }
 }
 
 pub struct PlannedPlugin {
@@ -115,6 +126,23 @@ pub struct PlannedPlugin {
 impl PlannedStep {
     pub fn is_keyed(&self) -> bool {
         matches!(self.kind, PlannedKind::Keyed(_))
+    }
+
+    /// The user's component that runs in the step, if one does.
+    pub fn plugin(&self) -> Option<&PlannedPlugin> {
+        match &self.kind {
+            PlannedKind::Plugin(plugin) => Some(plugin),
+            PlannedKind::Keyed(keyed) => keyed.plugin(),
+            PlannedKind::Stateless(_) => None,
+        }
+    }
+
+    fn plugin_mut(&mut self) -> Option<&mut PlannedPlugin> {
+        match &mut self.kind {
+            PlannedKind::Plugin(plugin) => Some(plugin),
+            PlannedKind::Keyed(keyed) => keyed.plugin_mut(),
+            PlannedKind::Stateless(_) => None,
+        }
     }
 }
 
@@ -185,7 +213,7 @@ fn name_consumers(steps: &mut [PlannedStep], sinks: &[PlannedSink]) {
     };
     for number in 0..steps.len() {
         let names = consumers(number, steps);
-        if let PlannedKind::Plugin(plugin) = &mut steps[number].kind {
+        if let Some(plugin) = steps[number].plugin_mut() {
             Arc::get_mut(&mut plugin.gate).expect("nobody shares a plan that is being made").consumers = names;
         }
     }

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use weir_state::Sizes;
-use weir_stream::TransformFactory;
 use weir_stream::time::NO_WATERMARK;
 
 use crate::barrier::StepCounts;
@@ -297,11 +296,11 @@ impl StatusBoard {
         self.board().dead_letters += letters;
     }
 
-    pub fn swapped(&self, step: &str, plugin: &dyn TransformFactory, result: &SwapResult) {
+    pub fn swapped(&self, step: &str, plugin: &crate::function::Function, result: &SwapResult) {
         let mut board = self.board();
         let contract = plugin.contract();
         if let Some(status) = board.plugins.get_mut(step) {
-            (status.name, status.version) = (contract.name.clone(), contract.version.clone());
+            (status.name, status.version) = (contract.name().to_owned(), contract.version().to_owned());
             (status.running, status.watched) = (plugin.digest().to_string(), true);
         }
         board.last_swap = Some(SwapStatus {

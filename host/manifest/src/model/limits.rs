@@ -49,6 +49,11 @@ pub struct PluginLimits {
     pub output_rows_per_row: Option<u32>,
     /// Bytes that a call may return. Default 64MiB.
     pub output: Option<Size>,
+    /// State of one key of a keyed plugin. Default 64KiB: all of it enters every call that has a row of the key.
+    pub state_per_key: Option<Size>,
+    /// Pending timers of one key of a keyed plugin. Default 1000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub timers_per_key: Option<u32>,
     /// Log lines; what is above is counted and dropped. Default 100/s.
     pub log_rate: Option<Rate>,
     /// The component file. Default 32MiB.
@@ -62,6 +67,8 @@ impl PluginLimits {
     pub const DEFAULT_TIME_PER_BATCH: Duration = Duration::from_ms(100);
     pub const DEFAULT_OUTPUT_ROWS_PER_ROW: u32 = 16;
     pub const DEFAULT_OUTPUT: Size = Size::from_mib(64);
+    pub const DEFAULT_STATE_PER_KEY: Size = Size::from_kib(64);
+    pub const DEFAULT_TIMERS_PER_KEY: u32 = 1000;
     pub const DEFAULT_LOG_RATE: Rate = Rate::from_per_second(100.0);
     pub const DEFAULT_COMPONENT: Size = Size::from_mib(32);
     pub const DEFAULT_COMPILE_TIME: Duration = Duration::from_secs(60);
@@ -73,6 +80,8 @@ impl PluginLimits {
             time_per_batch: self.time_per_batch.or(outer.time_per_batch),
             output_rows_per_row: self.output_rows_per_row.or(outer.output_rows_per_row),
             output: self.output.or(outer.output),
+            state_per_key: self.state_per_key.or(outer.state_per_key),
+            timers_per_key: self.timers_per_key.or(outer.timers_per_key),
             log_rate: self.log_rate.or(outer.log_rate),
             component: self.component.or(outer.component),
             compile_time: self.compile_time.or(outer.compile_time),
@@ -93,6 +102,14 @@ impl PluginLimits {
 
     pub fn output(&self) -> Size {
         self.output.unwrap_or(Self::DEFAULT_OUTPUT)
+    }
+
+    pub fn state_per_key(&self) -> Size {
+        self.state_per_key.unwrap_or(Self::DEFAULT_STATE_PER_KEY)
+    }
+
+    pub fn timers_per_key(&self) -> u32 {
+        self.timers_per_key.unwrap_or(Self::DEFAULT_TIMERS_PER_KEY)
     }
 
     pub fn log_rate(&self) -> Rate {

@@ -22,7 +22,7 @@ use window::WindowKeys;
 crate::schema::written_as!(Step => StepKeys);
 
 /// The keys of each kind of step. A key may be in several; which kind a step is shows from all of its keys.
-const KINDS: &[&[&str]] = &[&["plugin"], &["where"], &["select"], &["key", "window", "aggregate"]];
+const KINDS: &[&[&str]] = &[&["plugin"], &["key", "plugin"], &["where"], &["select"], &["key", "window", "aggregate"]];
 
 /// One node between sources and sinks.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -125,7 +125,9 @@ impl TryFrom<StepKeys> for Step {
         let expressions = |entries: Entries<Expression>| entries.map(|expression| expression.0);
         let list = |key: Vec<Expression>| key.into_iter().map(|expression| expression.0).collect();
         let kind = match keys {
-            StepKeys { plugin: Some(plugin), .. } => StepKind::Plugin(Box::new(plugin)),
+            StepKeys { plugin: Some(plugin), key, .. } => {
+                StepKind::Plugin(Box::new(PluginStep { key: key.map(list), ..plugin }))
+            }
             StepKeys { filter: Some(filter), .. } => StepKind::Where(filter),
             StepKeys { select: Some(select), .. } => StepKind::Select(expressions(select)),
             StepKeys { key: Some(key), window: Some(window), aggregate: Some(aggregate), .. } => {

@@ -55,8 +55,9 @@ impl KeyedOperator for ProcessStep {
         self.table.seal(delta);
     }
 
-    fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) {
+    fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
         self.table.for_each(key_group, entry);
+        Ok(())
     }
 
     fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {

@@ -98,7 +98,7 @@ impl Swaps {
             riding.counts_before.clone_from(&meta.counts);
             let order = &riding.request.order;
             let Some(plugin) = meta.plugins.get_mut(&*order.step) else { continue };
-            let previous = std::mem::replace(&mut plugin.running, order.factory.digest().to_string());
+            let previous = std::mem::replace(&mut plugin.running, order.function.digest().to_string());
             plugin.previous = Some(previous.clone());
             self.watches.retain(|watch| watch.step != order.step);
             self.watches.push(Watch {
@@ -129,7 +129,7 @@ impl Swaps {
                     pause_ns: riding.pause_ns,
                     counts_before: std::mem::take(&mut riding.counts_before),
                 };
-                status.swapped(&order.step, order.factory.as_ref(), &result);
+                status.swapped(&order.step, &order.function, &result);
                 // The caller may have given up; the swap stands.
                 let _ = riding.request.reply.send(result);
                 false

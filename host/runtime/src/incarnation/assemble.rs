@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_operators::{KeyedOperator, NextFunction};
 use weir_state::RecoveredState;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::NO_WATERMARK;
@@ -17,12 +18,14 @@ use weir_stream::{Bug, PartitionReader};
 
 use chains::Layout;
 
-use super::plugins::RunningPlugins;
+use super::plugins::{RunningPlugin, RunningPlugins};
 use super::restore::{self, KeyedStep, Restored};
 use super::{Readers, Setup, StartError};
 use crate::channel::{Channel, Wake};
+use crate::function::Function;
 use crate::meta::EpochMeta;
 use crate::plan::{NodeRef, Plan, PlannedKeyed, PlannedKind, PlannedStep, Port};
+use crate::shared::TaskFault;
 use crate::state_budget::StateBudget;
 use crate::status::{PartitionMeter, StatusBoard};
 use crate::task::source::ReadState;
@@ -267,6 +270,9 @@ impl Assembly<'_> {
         let stored_us = self.meta.stage_watermark(&planned.id);
         let watermark_us = if Bug::ForgetStageWatermark.is_in() { NO_WATERMARK } else { stored_us };
         operator.restore_watermark(watermark_us);
+        if let Some(running) = self.plugins.get(&planned.id) {
+            begin(operator.as_mut(), running, &planned.id)?;
+        }
         let (chain, out) = self.chain(root, channels)?;
         let layout = Layout::of(self, root.node);
         let outputs = 0..planned.outputs.len();
@@ -292,6 +298,18 @@ impl Assembly<'_> {
             meter: self.status.meter(&planned.id),
         }))
     }
+}
+
+/// Gives a keyed step the version of its plugin that runs.
+fn begin(operator: &mut dyn KeyedOperator, running: &RunningPlugin, step: &Arc<str>) -> Result<(), StartError> {
+    let Function::Keyed(factory) = &running.function else {
+        return Err(StartError::Internal(format!("step `{step}` has a key and a function without")));
+    };
+    let next = NextFunction { factory: Arc::clone(factory), instance: None };
+    operator.begin_epoch(Some(next), running.watching).map_err(|fault| {
+        let (step, digest) = (Arc::clone(step), Arc::clone(factory.digest()));
+        TaskFault::Plugin { step, digest, fault }.into()
+    })
 }
 
 /// One task's place in the graph.

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use weir_sandbox::{PluginComponent, SandboxEngine};
 use weir_state::PluginFolder;
-use weir_stream::TransformFactory;
 
 use super::{Setup, StartError};
 use crate::control::{Control, GateRoom};
 use crate::coordinator::Watch;
+use crate::function::Function;
 use crate::meta::{EpochMeta, StoredPlugin};
-use crate::plan::{Plan, PlannedKind, PlannedPlugin};
+use crate::plan::{Plan, PlannedPlugin};
 use crate::status::{PluginStatus, StatusBoard};
 
 /// A version that must run whatever the log says: after a rollback, or a swap while paused.
@@ -28,7 +28,7 @@ pub type Overrides = HashMap<Arc<str>, Override>;
 
 /// The version that runs in one step.
 pub struct RunningPlugin {
-    pub factory: Arc<dyn TransformFactory>,
+    pub function: Function,
     pub watching: bool,
     /// The manifest's component, when it is another one and wants in.
     wanted: Option<Arc<PluginComponent>>,
@@ -48,7 +48,7 @@ pub fn resolve(
     let before = meta.clone();
     let mut running = RunningPlugins::new();
     for step in &plan.steps {
-        let PlannedKind::Plugin(planned) = &step.kind else { continue };
+        let Some(planned) = step.plugin() else { continue };
         let plugin = resolve_one(planned, &step.id, engine, folder, overrides.get(&step.id), meta)?;
         running.insert(Arc::clone(&step.id), plugin);
     }
@@ -76,14 +76,14 @@ fn resolve_one(
         Some(digest) => load_kept(planned, step, engine, folder, &digest)?,
         None => None,
     };
-    let (factory, replaced): (Arc<dyn TransformFactory>, bool) = match kept {
-        Some(factory) => (factory, true),
+    let (function, replaced) = match kept {
+        Some(function) => (function, true),
         None => {
-            let factory = planned.gate.factory(&planned.component);
-            (Arc::new(factory.map_err(|error| StartError::Plugin(error.to_string()))?), false)
+            let function = planned.gate.function(&planned.component);
+            (function.map_err(|error| StartError::Plugin(error.to_string()))?, false)
         }
     };
-    let digest = factory.digest().to_string();
+    let digest = function.digest().to_string();
     let changed = stored.as_ref().is_some_and(|stored| stored.manifest != **of_manifest);
     let rolled_back = ordered.is_some();
     let previous = stored.as_ref().filter(|stored| !rolled_back && stored.running == digest);
@@ -95,7 +95,7 @@ fn resolve_one(
     let manifest = asked.unwrap_or_else(|| of_manifest.to_string());
     meta.plugins
         .insert(step.to_string(), StoredPlugin { made_by: digest.clone(), running: digest, manifest, previous });
-    Ok(RunningPlugin { factory, watching, wanted })
+    Ok(RunningPlugin { function, watching, wanted })
 }
 
 /// The version that ran before, if it fits the plan; a manifest that changed the columns around it makes it unfit, and
@@ -107,7 +107,7 @@ fn load_kept(
     engine: &SandboxEngine,
     folder: &PluginFolder,
     digest: &str,
-) -> Result<Option<Arc<dyn TransformFactory>>, StartError> {
+) -> Result<Option<Function>, StartError> {
     let lost = |why: String| {
         StartError::Plugin(format!(
             "step `{step}`: {digest} ran before and must run now, but {why}; name that component in `use:` once, which \
@@ -120,10 +120,9 @@ fn load_kept(
         Err(error) => return Err(lost(error.to_string())),
     };
     let component = PluginComponent::load(engine, &bytes, &planned.gate.limits);
-    let fits = component.map_err(|error| error.to_string()).and_then(|component| {
-        let factory = planned.gate.fitting_factory(&component).map_err(|error| error.faults().join("; "))?;
-        Ok(Arc::new(factory) as Arc<dyn TransformFactory>)
-    });
+    let fits = component
+        .map_err(|error| error.to_string())
+        .and_then(|component| planned.gate.fitting(&component).map_err(|error| error.faults().join("; ")));
     let fitting = fits.map_err(|why| {
         tracing::warn!(
             "step `{step}`: {digest} ran before and does not fit this manifest: {why}; its own version starts"
@@ -171,7 +170,7 @@ pub fn open_gate(
 ) {
     let mut sites = BTreeMap::new();
     for step in &plan.steps {
-        if let PlannedKind::Plugin(planned) = &step.kind {
+        if let Some(planned) = step.plugin() {
             sites.insert(step.id.to_string(), Arc::clone(&planned.gate));
             show(control.status(), &step.id, planned, &running[&step.id]);
         }
@@ -186,13 +185,13 @@ pub fn open_gate(
 }
 
 fn show(status: &StatusBoard, step: &str, planned: &PlannedPlugin, running: &RunningPlugin) {
-    let contract = running.factory.contract();
+    let contract = running.function.contract();
     status.set_plugin(
         step,
         PluginStatus {
-            name: contract.name.clone(),
-            version: contract.version.clone(),
-            running: running.factory.digest().to_string(),
+            name: contract.name().to_owned(),
+            version: contract.version().to_owned(),
+            running: running.function.digest().to_string(),
             manifest: planned.component.digest().to_string(),
             watched: running.watching,
         },

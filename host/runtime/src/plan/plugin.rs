@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
-use weir_manifest::{Fault, Manifest};
+use arrow_schema::Schema;
+use weir_manifest::{Fault, Manifest, Spanned};
+use weir_operators::{KeyEncoder, ProcessLimits};
+use weir_stream::ChangeMode;
 
-use super::{Output, PlannedKind, PlannedPlugin, Planner, Side, component};
+use super::process::PlannedProcess;
+use super::window::key_name;
+use super::{Output, PlannedKeyed, PlannedKind, PlannedPlugin, Planner, Side, component, expression_fault};
+use crate::function::Contract;
 use crate::gate::{GateError, GateSite};
 use crate::task::plugin::{PluginSite, Sample, with_digest_column};
 
@@ -17,7 +22,12 @@ impl Planner<'_> {
         input: &Side,
         manifest: &Manifest,
     ) -> Option<(Vec<Output>, PlannedKind)> {
-        let limits = component::limits(&plugin.limits.or(&manifest.limits.plugin));
+        let key = match &plugin.key {
+            None => None,
+            Some(key) => Some(self.plugin_key(key, plugin, input)?),
+        };
+        let asked = plugin.limits.or(&manifest.limits.plugin);
+        let limits = component::limits(&asked);
         let loaded = component::component_path(&manifest.resolve(&plugin.reference))
             .map_err(|message| Fault::new(plugin.reference.span, "plugin-missing", message))
             .and_then(|path| {
@@ -34,21 +44,64 @@ impl Planner<'_> {
             output_names: Vec::new(),
             digest_column: plugin.digest_column.as_ref().map(|column| column.value.clone()),
         };
-        let mut gate = GateSite { site, config, limits, consumers: Vec::new() };
-        let factory = gate.factory(&component);
-        let factory = factory.map_err(|error| self.contract_faults(plugin, &error)).ok()?;
-        let contract = weir_stream::TransformFactory::contract(&factory);
-        let raw: Vec<SchemaRef> =
-            (0..contract.outputs.len()).map(|output| contract.output_schema(output, &input.schema)).collect();
-        let named = contract.outputs.iter().zip(&raw).map(|(output, schema)| {
+        let key_schema = key.as_ref().map(|key| Arc::new(Schema::new(key.fields().to_vec())));
+        let mut gate = GateSite { site, config, limits, consumers: Vec::new(), key: key_schema, planned: None };
+        let function = gate.function(&component).map_err(|error| self.contract_faults(plugin, &error)).ok()?;
+        let contract = function.contract();
+        let raw = gate.output_schemas(&contract);
+        let changes = || if key.is_some() { ChangeMode::Append } else { input.changes.clone() };
+        let named = contract.outputs().into_iter().zip(&raw).map(|(output, schema)| {
             let stamped = gate.site.digest_column.as_ref().map(|column| with_digest_column(schema, column));
             let schema = stamped.unwrap_or_else(|| Arc::clone(schema));
-            Output { name: output.name.clone(), schema, changes: input.changes.clone() }
+            Output { name: output.name.clone(), schema, changes: changes() }
         });
         let outputs = named.collect();
-        gate.site.output_names = contract.outputs.iter().map(|output| output.name.clone()).collect();
+        gate.site.output_names = contract.outputs().iter().map(|output| output.name.clone()).collect();
         gate.site.outputs = raw;
-        Some((outputs, PlannedKind::Plugin(Box::new(PlannedPlugin { gate: Arc::new(gate), component }))))
+        gate.planned = Some(contract.clone());
+        let planned = PlannedPlugin { gate: Arc::new(gate), component };
+        let Contract::Keyed(contract) = contract else {
+            return Some((outputs, PlannedKind::Plugin(Box::new(planned))));
+        };
+        let keys = plugin.key.iter().flatten().map(|key| (key_name(key), key.value.clone())).collect();
+        let limits = ProcessLimits {
+            state_bytes_per_key: asked.state_per_key().bytes() as usize,
+            timers_per_key: asked.timers_per_key() as usize,
+        };
+        let planned = PlannedProcess { plugin: planned, keys, contract: Arc::new(contract), limits };
+        match planned.operator(1, 0..1) {
+            Ok(_) => Some((outputs, PlannedKind::Keyed(Box::new(planned)))),
+            Err(message) => {
+                self.fault(Fault::new(plugin.reference.span, "plugin-contract", message));
+                None
+            }
+        }
+    }
+
+    /// The key of a keyed plugin, whose input must be one that it can keep state of.
+    fn plugin_key(
+        &mut self,
+        key: &[Spanned<String>],
+        plugin: &weir_manifest::PluginStep,
+        input: &Side,
+    ) -> Option<KeyEncoder> {
+        if input.changes != ChangeMode::Append {
+            let message = format!(
+                "`{}` changes rows that it gave out before; a keyed plugin reads new rows only",
+                input.from.value
+            );
+            self.fault(Fault::new(input.from.span, "updating", message).next("read a stream that only adds rows"));
+            return None;
+        }
+        if let Some(column) = &plugin.digest_column {
+            let message =
+                "a keyed plugin's rows may come of state that several versions made, so no one digest made them";
+            self.fault(Fault::new(column.span, "digest-column", message).next("take `digest_column` away"));
+            return None;
+        }
+        let keys = self.keys(key, input)?;
+        let encoder = KeyEncoder::new(&keys, &input.schema, 1);
+        encoder.map_err(|(place, error)| self.fault(expression_fault(&key[place], error, &input.from))).ok()
     }
 
     fn contract_faults(&mut self, plugin: &weir_manifest::PluginStep, error: &GateError) {

@@ -145,6 +145,6 @@ fn time(time: weir_manifest::WindowTime) -> WindowTime {
 }
 
 /// A key that is a plain column keeps its name; an expression is named by its text.
-fn key_name(key: &Spanned<String>) -> String {
+pub(super) fn key_name(key: &Spanned<String>) -> String {
     key.value.trim_matches('"').to_owned()
 }

@@ -136,14 +136,14 @@ impl KeyedTask {
     fn rows(&mut self, input: usize, rows: KeyedBatch, shared: &Shared) -> Result<(), TaskFault> {
         let rows_in = rows.batch.rows() as u64;
         let port = self.inputs[input].port;
-        self.operator.process(port, &rows, &mut self.outputs).map_err(|fault| self.internal(&fault))?;
+        self.operator.process(port, &rows, &mut self.outputs).map_err(|fault| self.fault(fault))?;
         self.give_out(StepCounts { rows_in, ..StepCounts::default() }, shared)?;
         Ok(())
     }
 
     fn time(&mut self, input: usize, time: InputTime, shared: &Shared) -> Result<(), TaskFault> {
         let Some(watermark_us) = self.time.update(input, time) else { return Ok(()) };
-        self.operator.advance(watermark_us, &mut self.outputs).map_err(|fault| self.internal(&fault))?;
+        self.operator.advance(watermark_us, &mut self.outputs).map_err(|fault| self.fault(fault))?;
         if watermark_us != END_OF_TIME {
             self.reached_us = watermark_us;
         } else {
@@ -162,7 +162,7 @@ impl KeyedTask {
     /// Looks at the clock for steps that work in processing time.
     fn tick(&mut self, shared: &Shared) -> Result<(), TaskFault> {
         if self.operator.wants_clock() {
-            self.operator.tick(shared.clock.wall_us(), &mut self.outputs).map_err(|fault| self.internal(&fault))?;
+            self.operator.tick(shared.clock.wall_us(), &mut self.outputs).map_err(|fault| self.fault(fault))?;
             self.give_out_unasked(shared)?;
         }
         Ok(())
@@ -181,7 +181,7 @@ impl KeyedTask {
     fn give_out(&mut self, mut counts: StepCounts, shared: &Shared) -> Result<u64, TaskFault> {
         let Outputs { batches, late, rejects } = std::mem::take(&mut self.outputs);
         counts.rejected += rejects.len() as u64;
-        self.out.reject(&self.step, None, rejects);
+        self.out.reject(&self.step, self.operator.digest(), rejects);
         for batch in late {
             counts.late += batch.rows() as u64;
             match &self.late {
@@ -233,6 +233,7 @@ impl KeyedTask {
             counts,
             ..TaskPart::default()
         };
+        self.begin_epoch(barrier)?;
         self.gauge.settle(self.operator.as_mut(), &shared.state_budget, shared.clock.wall_us());
         self.out.send_barrier(barrier);
         shared.tell(TaskEvent::Passed { barrier: barrier.id, part: Box::new(part) });
@@ -242,12 +243,26 @@ impl KeyedTask {
     fn snapshot(&self, key_group: u16) -> Result<StateDelta, TaskFault> {
         let mut builder = DeltaBuilder::new(self.step_number, key_group);
         let written = self.operator.for_each(key_group, &mut |key, value| builder.put(key, value));
-        written.map_err(|error| self.internal(&StepFault::Internal(error.to_string())))?;
+        written.map_err(|error| self.fault(StepFault::Internal(error.to_string())))?;
         Ok(builder.finish())
     }
 
-    fn internal(&self, fault: &StepFault) -> TaskFault {
-        TaskFault::Internal { step: Arc::clone(&self.step), message: fault.to_string() }
+    /// A new epoch begins, maybe with another version of the step's plugin.
+    fn begin_epoch(&mut self, barrier: &Barrier) -> Result<(), TaskFault> {
+        let order = barrier.swaps.iter().find(|order| order.step == self.step);
+        let watching = order.is_some() || barrier.watched.contains(&self.step);
+        let begun = self.operator.begin_epoch(order.and_then(|order| order.keyed()), watching);
+        begun.map_err(|fault| self.fault(StepFault::Function(fault)))
+    }
+
+    fn fault(&self, fault: StepFault) -> TaskFault {
+        let step = Arc::clone(&self.step);
+        match (fault, self.operator.digest()) {
+            (StepFault::Function(fault) | StepFault::Bounds { fault, .. }, Some(digest)) => {
+                TaskFault::Plugin { step, digest: Arc::clone(digest), fault }
+            }
+            (fault, _) => TaskFault::Internal { step, message: fault.to_string() },
+        }
     }
 }
 

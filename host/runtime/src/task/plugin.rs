@@ -108,9 +108,9 @@ impl PluginStep {
     /// # Errors
     /// When the new version has no instance.
     pub fn pass(&mut self, order: Option<&Arc<SwapOrder>>, watching: bool) -> Result<(), TaskFault> {
-        if let Some(order) = order {
-            self.transform = instantiate(&self.site, &order.factory, order.take_instance(), watching)?;
-            self.factory = Arc::clone(&order.factory);
+        if let Some((factory, instance)) = order.and_then(|order| order.rows()) {
+            self.transform = instantiate(&self.site, factory, instance, watching)?;
+            self.factory = Arc::clone(factory);
             self.just_switched = true;
         }
         self.transform.budget().renew();

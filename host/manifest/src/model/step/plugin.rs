@@ -24,4 +24,8 @@ pub struct PluginStep {
     /// Adds a column of this name with the digest of the plugin that made the row.
     #[schemars(extend("x-format" = "column-name"))]
     pub digest_column: Option<Spanned<String>>,
+    /// The step's own `key`: columns or expressions. Absent for a plugin without state by key.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub key: Option<Vec<Spanned<String>>>,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use weir_operators::Outputs;
 
 use super::{Assembly, Channels, Root};
+use crate::function::Function;
 use crate::incarnation::StartError;
 use crate::plan::{self, NodeRef, PlannedKind, PlannedSink, Port};
 use crate::task::{Chain, Exchange, Node, PluginStep, SinkBuffer, Step, Target, TaskOutput};
@@ -63,7 +64,10 @@ impl<'a> Layout<'a> {
             PlannedKind::Plugin(plugin) => {
                 let running = &self.assembly.plugins[&planned.id];
                 let site = plugin.gate.site.clone();
-                Step::Plugin(Box::new(PluginStep::new(site, Arc::clone(&running.factory), running.watching)?))
+                let Function::Rows(factory) = &running.function else {
+                    return Err(StartError::Internal(format!("step `{}` has no key", planned.id)));
+                };
+                Step::Plugin(Box::new(PluginStep::new(site, Arc::clone(factory), running.watching)?))
             }
             PlannedKind::Keyed(_) => unreachable!("keyed steps are roots, not nodes"),
         };
@@ -136,7 +140,7 @@ impl Assembly<'_> {
     /// How many tasks run each plugin step: one instance each.
     pub(super) fn instances(&self, roots: &[Root]) -> BTreeMap<String, usize> {
         let steps = self.plan.steps.iter().enumerate();
-        let plugins = steps.filter(|(_, step)| matches!(step.kind, PlannedKind::Plugin(_)));
+        let plugins = steps.filter(|(_, step)| step.plugin().is_some());
         let count = |number: usize| {
             let of_step = self.roots_of(NodeRef::Step(number));
             roots.iter().filter(|task| of_step.contains(&task.node)).count()
