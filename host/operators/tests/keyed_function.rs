@@ -114,7 +114,7 @@ impl KeyedFunction for Summing {
     }
 
     fn fire(&mut self, keys: &CallKeys, firings: &Firings) -> Result<Processed, FunctionFault> {
-        if firings.times_us.iter().any(|time| *time == 666) {
+        if firings.times_us.contains(&666) {
             return Err(FunctionFault::Trap("666".into()));
         }
         let sums = Self::sums(keys);

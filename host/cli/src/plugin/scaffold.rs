@@ -57,6 +57,7 @@ sdk_files! {
     "src/reject.rs"
     "src/returned.rs"
     "src/state.rs"
+    "src/state/entry.rs"
     "src/testing.rs"
     "src/testing/keyed.rs"
     "src/time.rs"

@@ -17,7 +17,10 @@ pub fn derive(input: TokenStream) -> Result<TokenStream> {
     let group = match cursor.take_group(Delimiter::Brace) {
         Some(group) if keyword.to_string() == "enum" => group,
         _ => {
-            return Err(Error::at(name.span(), "#[derive(Timer)] is for enums without values: `enum Alarm { Silent }`"));
+            return Err(Error::at(
+                name.span(),
+                "#[derive(Timer)] is for enums without values: `enum Alarm { Silent }`",
+            ));
         }
     };
     let mut inside = Cursor::new(group.stream());
