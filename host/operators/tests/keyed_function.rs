@@ -262,7 +262,7 @@ fn more_timers_or_state_than_a_key_may_have_and_state_of_another_schema_cost_the
     let out = process(&mut step, &rows);
     assert_eq!(given(&out, 0), [(1, 1, 0), (1, 3, 4)]);
     let expected = [
-        ("plugin-too-much", "returned 101 timers for one key, over its limit of 20"),
+        ("plugin-too-much", "returned 100 timers for one key, over its limit of 20"),
         ("plugin-malformed", "returned state `sum`: 2 entries for one key, a value has one"),
         ("plugin-malformed", "returned state `sum`: a column of UInt32 instead of Int64"),
     ];
