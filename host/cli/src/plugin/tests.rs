@@ -31,9 +31,12 @@ fn sdk_sources() -> PathBuf {
 fn every_source_of_the_sdk_is_in_the_binary() {
     let root = sdk_sources();
     let mut found = vec!["Cargo.toml".to_owned(), "derive/Cargo.toml".to_owned()];
-    for folder in ["src", "derive/src"] {
-        for entry in fs::read_dir(root.join(folder)).unwrap() {
-            found.push(format!("{folder}/{}", entry.unwrap().file_name().to_string_lossy()));
+    let mut folders = vec!["src".to_owned(), "derive/src".to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root.join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type().unwrap().is_dir() { folders.push(path) } else { found.push(path) }
         }
     }
     found.sort();
