@@ -192,17 +192,17 @@ fn exports(engine: &SandboxEngine, prepared: &InstancePre<HostState>, world: Wor
     let interface = interface.ok_or(SandboxError::NoWorld { exports: Vec::new() })?.0.to_owned();
     let (_, index) = component.get_export(None, &interface).ok_or(SandboxError::NoWorld { exports: Vec::new() })?;
     let find = Finder { prepared, interface: index, world };
-    let open = find.export::<wire::OpenParams<'_>, wire::OpenResult>("open")?;
+    let open = || find.export::<wire::OpenParams<'_>, wire::OpenResult>("open");
     Ok(match world {
         World::Transform => Exports {
             describe: find.export::<wire::DescribeParams<'_>, wire::DescribeResult>("describe")?,
-            open,
+            open: open()?,
             process: find.export::<wire::ProcessParams<'_>, wire::ProcessResult>("process")?,
             fire: None,
         },
         World::Process => Exports {
             describe: find.export::<wire::DescribeParams<'_>, keyed::DescribeResult>("describe")?,
-            open,
+            open: open()?,
             process: find.export::<keyed::ProcessParams<'_>, keyed::ProcessedResult>("process")?,
             fire: Some(find.export::<keyed::FireParams<'_>, keyed::ProcessedResult>("fire")?),
         },
