@@ -42,14 +42,18 @@ mod finish;
 mod fire;
 mod fold;
 mod gather;
+mod global;
 mod grid;
 mod keyed;
 mod kind;
 mod merge;
 mod pending;
 mod place;
+mod session;
+mod session_keyed;
 mod show;
 mod slots;
+mod spans;
 mod spec;
 mod update;
 mod value;
@@ -66,8 +70,10 @@ use crate::expression::{Expression, ExpressionError};
 use crate::operator::StepFault;
 
 pub use cell::{DISTINCT_BYTES_MAX, LIST_BYTES_MAX};
+pub use global::{GlobalAggregate, GlobalTrigger};
 pub use grid::WindowAggregate;
 pub use kind::{AggregateKind, LISTED_MAX, result_type};
+pub use session::{SessionAggregate, SessionGap};
 pub use spec::{Emit, LateRows, Showing, WindowSpec, WindowTime};
 
 /// The stage of its rejects.

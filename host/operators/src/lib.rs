@@ -16,7 +16,10 @@ pub mod select;
 pub mod transform;
 pub mod window;
 
-pub use aggregate::{AggregateKind, AggregateSpec, Emit, LateRows, Showing, WindowAggregate, WindowSpec, WindowTime};
+pub use aggregate::{
+    AggregateKind, AggregateSpec, Emit, GlobalAggregate, GlobalTrigger, LateRows, SessionAggregate, SessionGap,
+    Showing, WindowAggregate, WindowSpec, WindowTime,
+};
 pub use exchange::split;
 pub use expression::{Evaluated, Expression, ExpressionError, Predicate};
 pub use filter::Where;

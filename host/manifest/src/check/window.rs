@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 
 use crate::fault::{Fault, Faults};
-use crate::model::{Emit, Manifest, StepKind, WindowShape, WindowStep, WindowTime};
+use crate::model::{Emit, Manifest, SessionGap, StepKind, WindowShape, WindowStep, WindowTime};
 use crate::scalar::Duration;
 use crate::span::Spanned;
 
@@ -13,15 +13,19 @@ pub const MAX_LATENESS: Duration = Duration::from_secs(366 * 86_400);
 /// The most common slices of overlapping windows, and so the most windows that hold one row.
 pub const MAX_WINDOW_SLICES: i64 = 10_000;
 
+/// The longest gap of a session.
+pub const MAX_SESSION_GAP: Duration = Duration::from_secs(366 * 86_400);
+
 const HOUR_US: i64 = 3_600_000_000;
 
 pub(super) fn check(manifest: &Manifest, faults: &mut Faults) {
-    for (_, step) in &manifest.steps {
+    for (id, step) in &manifest.steps {
         if let StepKind::Window(window) = &step.kind {
             let mut check = Check { window, faults };
             check.lengths();
             check.alignment();
             check.showing();
+            check.global(id);
         }
     }
 }
@@ -44,6 +48,17 @@ impl Check<'_> {
                 self.longer_than_nothing(every, "windows start more than 0s apart");
                 self.overlap(size, every);
             }
+            WindowShape::Session { gap: SessionGap::Fixed(gap) } => {
+                self.longer_than_nothing(gap, "a gap is longer than 0s");
+                if gap.value > MAX_SESSION_GAP {
+                    self.fault(gap, format!("longer than {MAX_SESSION_GAP}, the longest that a session waits for"));
+                }
+            }
+            WindowShape::Session { .. } => {}
+            WindowShape::Global { every: Some(every), .. } => {
+                self.longer_than_nothing(every, "a window is longer than 0s");
+            }
+            WindowShape::Global { .. } => {}
         }
     }
 
@@ -77,6 +92,7 @@ impl Check<'_> {
         let step = match &self.window.shape {
             WindowShape::Tumbling { size } => size,
             WindowShape::Hopping { every, .. } => every,
+            WindowShape::Session { .. } | WindowShape::Global { .. } => return self.unaligned(),
         };
         if let Some(offset) = self.window.offset.as_ref().filter(|offset| offset.as_us() >= step.as_us()) {
             let message = format!("an offset is shorter than {}, the step from window to window", step.value);
@@ -92,6 +108,32 @@ impl Check<'_> {
         } else if TimeZone::get(zone).is_err() {
             let message = format!("no time zone `{}`; write an IANA name such as Europe/Berlin", zone.value);
             self.fault(zone, message);
+        }
+    }
+
+    /// Windows that follow the rows do not follow a clock.
+    fn unaligned(&mut self) {
+        let message = "only tumbling and hopping windows are aligned with a clock";
+        if let Some(offset) = &self.window.offset {
+            self.fault(offset, message);
+        }
+        if let Some(zone) = &self.window.time_zone {
+            self.fault(zone, message);
+        }
+    }
+
+    fn global(&mut self, id: &Spanned<String>) {
+        let WindowStep { shape: WindowShape::Global { rows, every }, showing, .. } = self.window else { return };
+        if rows.is_none() && every.is_none() {
+            let message = "a global window that nothing cuts never shows a result; give it `rows` or `every`";
+            self.faults.push(Fault::new(id.span, "missing-key", message));
+        }
+        if let Some(lateness) = &showing.lateness {
+            self.fault(lateness, "no row is late for a global window; leave `lateness` out");
+        }
+        if showing.emit != Emit::OnClose {
+            let message = "a global window shows its result when it is cut; leave `emit` out";
+            self.faults.push(Fault::new(id.span, "out-of-range", message));
         }
     }
 

@@ -7,7 +7,7 @@ mod plugin;
 mod window;
 
 pub use plugin::PluginStep;
-pub use window::{Emit, Showing, WindowShape, WindowStep, WindowTime};
+pub use window::{Emit, SessionGap, Showing, WindowShape, WindowStep, WindowTime};
 
 use schemars::JsonSchema;
 use serde::Deserialize;

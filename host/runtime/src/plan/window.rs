@@ -6,19 +6,26 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use weir_manifest::{Fault, LATE_OUTPUT, Span, Spanned, WindowShape, WindowStep};
 use weir_operators::{
-    AggregateSpec, Emit, Expression, KeyEncoder, KeyedOperator, Showing, WindowAggregate, WindowError, WindowGrid,
-    WindowSpec, WindowTime,
+    AggregateSpec, Emit, Expression, GlobalAggregate, GlobalTrigger, KeyEncoder, KeyedOperator, SessionAggregate,
+    SessionGap, Showing, WindowAggregate, WindowGrid, WindowSpec, WindowTime,
 };
 use weir_stream::ChangeMode;
 
 use super::{Output, PlannedKeyed, PlannedKind, Planner, Side, aggregate, expression_fault};
+
+/// What kind of windows, and so which operator.
+enum Shape {
+    Grid(WindowGrid),
+    Session(SessionGap),
+    Global(GlobalTrigger),
+}
 
 struct PlannedWindow {
     step: Arc<str>,
     input: SchemaRef,
     /// Name and expression.
     keys: Vec<(String, String)>,
-    grid: WindowGrid,
+    shape: Shape,
     time: WindowTime,
     showing: Showing,
     aggregates: Vec<AggregateSpec>,
@@ -35,9 +42,24 @@ impl PlannedWindow {
         })
     }
 
-    fn aggregate(&self, key_groups: u16, owned: Range<u16>) -> Result<WindowAggregate, String> {
-        let spec = self.spec(key_groups)?;
-        WindowAggregate::new(&spec, &self.grid, &self.input, owned).map_err(|(_, error)| error.message)
+    /// The operator, and the columns that it gives out.
+    fn build(&self, key_groups: u16, owned: Range<u16>) -> Result<(Box<dyn KeyedOperator>, SchemaRef), String> {
+        let (spec, input) = (self.spec(key_groups)?, &self.input);
+        let built: Result<(Box<dyn KeyedOperator>, SchemaRef), _> = match &self.shape {
+            Shape::Grid(grid) => WindowAggregate::new(&spec, grid, input, owned).map(|made| {
+                let schema = Arc::clone(made.output_schema());
+                (Box::new(made) as _, schema)
+            }),
+            Shape::Session(gap) => SessionAggregate::new(&spec, gap, input, owned).map(|made| {
+                let schema = Arc::clone(made.output_schema());
+                (Box::new(made) as _, schema)
+            }),
+            Shape::Global(trigger) => GlobalAggregate::new(&spec, *trigger, input, owned).map(|made| {
+                let schema = Arc::clone(made.output_schema());
+                (Box::new(made) as _, schema)
+            }),
+        };
+        built.map_err(|(_, error)| error.message)
     }
 
     /// A window's start tells it from the others of its key.
@@ -56,7 +78,7 @@ impl PlannedKeyed for PlannedWindow {
     }
 
     fn operator(&self, key_groups: u16, owned: Range<u16>) -> Result<Box<dyn KeyedOperator>, String> {
-        Ok(Box::new(self.aggregate(key_groups, owned)?))
+        Ok(self.build(key_groups, owned)?.0)
     }
 }
 
@@ -85,24 +107,45 @@ impl Planner<'_> {
             self.fault(Fault::new(input.from.span, "change-kind", message).next("read what it is made from"));
             return None;
         }
-        let (place, grid) = grid(window);
+        let shape = self.shape(window, input)?;
+        let (step, time, showing) = (Arc::clone(step), time(window.time), showing(&window.showing));
         let schema = Arc::clone(&input.schema);
-        let planned = grid.map_err(|error| error.to_string()).and_then(|grid| {
-            let (step, time, showing) = (Arc::clone(step), time(window.time), showing(&window.showing));
-            let planned = PlannedWindow { step, input: schema, keys, grid, time, showing, aggregates };
-            planned.aggregate(1, 0..1).map(|built| (planned, built))
-        });
-        match planned {
-            Ok((planned, built)) => {
-                let main = Output::main(built.output_schema(), planned.changes());
+        let planned = PlannedWindow { step, input: schema, keys, shape, time, showing, aggregates };
+        match planned.build(1, 0..1) {
+            Ok((_, schema)) => {
+                let main = Output::main(&schema, planned.changes());
                 let late = Output { name: LATE_OUTPUT.into(), ..Output::main(&input.schema, ChangeMode::Append) };
                 Some((vec![main, late], PlannedKind::Keyed(Box::new(planned))))
             }
             Err(message) => {
-                self.fault(Fault::new(place, "window", message));
+                self.fault(Fault::new(place(window, input), "window", message));
                 None
             }
         }
+    }
+
+    fn shape(&mut self, window: &WindowStep, input: &Side) -> Option<Shape> {
+        let offset_us = window.offset.as_ref().map_or(0, |offset| offset.as_us());
+        let grid = match (&window.shape, &window.time_zone) {
+            (WindowShape::Tumbling { size }, None) => WindowGrid::tumbling(size.as_us(), offset_us),
+            (WindowShape::Tumbling { size }, Some(zone)) => WindowGrid::zoned(size.as_us(), offset_us, zone),
+            (WindowShape::Hopping { size, every }, _) => WindowGrid::hopping(size.as_us(), every.as_us(), offset_us),
+            (WindowShape::Session { gap: weir_manifest::SessionGap::Fixed(gap) }, _) => {
+                return Some(Shape::Session(SessionGap::Fixed { gap_us: gap.as_us() }));
+            }
+            (WindowShape::Session { gap: weir_manifest::SessionGap::By(gap) }, _) => {
+                let compiled = SessionGap::by(gap, &input.schema);
+                return self.compiled(gap, compiled, &input.from).map(Shape::Session);
+            }
+            (WindowShape::Global { rows, every }, _) => {
+                let rows = rows.as_ref().map(|rows| rows.value);
+                let every_us = every.as_ref().map(|every| every.as_us());
+                return Some(Shape::Global(GlobalTrigger { rows, every_us }));
+            }
+        };
+        grid.map_err(|error| self.fault(Fault::new(place(window, input), "window", error.to_string())))
+            .map(Shape::Grid)
+            .ok()
     }
 
     /// Name and expression of each key of a step.
@@ -115,15 +158,13 @@ impl Planner<'_> {
     }
 }
 
-/// The windows, and where the manifest speaks of their size.
-fn grid(window: &WindowStep) -> (Span, Result<WindowGrid, WindowError>) {
-    let offset_us = window.offset.as_ref().map_or(0, |offset| offset.as_us());
-    match (&window.shape, &window.time_zone) {
-        (WindowShape::Tumbling { size }, None) => (size.span, WindowGrid::tumbling(size.as_us(), offset_us)),
-        (WindowShape::Tumbling { size }, Some(zone)) => (size.span, WindowGrid::zoned(size.as_us(), offset_us, zone)),
-        (WindowShape::Hopping { size, every }, _) => {
-            (size.span, WindowGrid::hopping(size.as_us(), every.as_us(), offset_us))
-        }
+/// Where the manifest speaks of the windows' size.
+fn place(window: &WindowStep, input: &Side) -> Span {
+    match &window.shape {
+        WindowShape::Tumbling { size } | WindowShape::Hopping { size, .. } => size.span,
+        WindowShape::Session { gap: weir_manifest::SessionGap::Fixed(gap) } => gap.span,
+        WindowShape::Session { gap: weir_manifest::SessionGap::By(gap) } => gap.span,
+        WindowShape::Global { .. } => input.from.span,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::schema::one_of;
 use crate::span::Spanned;
 
 /// The shapes of windows; a window has one.
-const SHAPES: &[&[&str]] = &[&["tumbling"], &["hopping"]];
+const SHAPES: &[&[&str]] = &[&["tumbling"], &["hopping"], &["session"], &["global"]];
 
 /// A keyed window with its aggregates.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,18 @@ pub enum WindowShape {
     Tumbling { size: Spanned<Duration> },
     /// Windows that overlap.
     Hopping { size: Spanned<Duration>, every: Spanned<Duration> },
+    /// Rows of a key with less than a gap between them.
+    Session { gap: SessionGap },
+    /// All rows of a key, cut where a trigger says.
+    Global { rows: Option<Spanned<u64>>, every: Option<Spanned<Duration>> },
+}
+
+/// How far apart rows of one session may be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionGap {
+    Fixed(Spanned<Duration>),
+    /// An expression that gives milliseconds.
+    By(Spanned<String>),
 }
 
 /// When and for how long windows show results.
@@ -71,12 +83,16 @@ pub enum WindowTime {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "a window", extend("oneOf" = one_of(SHAPES), "x-later" = ["session", "global"]))]
+#[schemars(title = "a window", extend("oneOf" = one_of(SHAPES), "x-later" = ["plugin"]))]
 pub(super) struct WindowKeys {
     /// The size of windows side by side.
     tumbling: Option<Spanned<Duration>>,
     /// Windows that overlap.
     hopping: Option<HoppingKeys>,
+    /// Rows with less than a gap between them.
+    session: Option<SessionKeys>,
+    /// All rows, cut where a trigger says.
+    global: Option<GlobalKeys>,
     /// When a window shows its result.
     #[serde(default)]
     emit: Emit,
@@ -103,6 +119,28 @@ struct HoppingKeys {
     every: Spanned<Duration>,
 }
 
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "a session window", extend("oneOf" = one_of(&[&["gap"], &["gap_by"]])))]
+struct SessionKeys {
+    /// Rows this far apart are in two sessions.
+    gap: Option<Spanned<Duration>>,
+    /// An SQL expression that gives the gap behind a row, in whole milliseconds.
+    #[schemars(extend("x-format" = "expression"))]
+    gap_by: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "a global window")]
+struct GlobalKeys {
+    /// Shows the result of so many rows of a key and starts anew.
+    #[schemars(range(min = 1))]
+    rows: Option<Spanned<u64>>,
+    /// Shows the result when event time is so far behind a key's earliest row, and starts anew.
+    every: Option<Spanned<Duration>>,
+}
+
 impl WindowKeys {
     /// The step of a `window` with the keys beside it.
     ///
@@ -113,13 +151,20 @@ impl WindowKeys {
         key: Vec<Spanned<String>>,
         aggregate: Entries<Spanned<String>>,
     ) -> Result<WindowStep, String> {
-        let shape = match (self.tumbling, self.hopping) {
-            (Some(size), _) => WindowShape::Tumbling { size },
-            (_, Some(HoppingKeys { size, every })) => WindowShape::Hopping { size, every },
+        let Self { emit, lateness, throttle, offset, time_zone, time, .. } = self;
+        let showing = Showing { emit, lateness, throttle };
+        let shape = match self {
+            Self { tumbling: Some(size), .. } => WindowShape::Tumbling { size },
+            Self { hopping: Some(HoppingKeys { size, every }), .. } => WindowShape::Hopping { size, every },
+            Self { session: Some(SessionKeys { gap: Some(gap), .. }), .. } => {
+                WindowShape::Session { gap: SessionGap::Fixed(gap) }
+            }
+            Self { session: Some(SessionKeys { gap_by: Some(gap), .. }), .. } => {
+                WindowShape::Session { gap: SessionGap::By(gap) }
+            }
+            Self { global: Some(GlobalKeys { rows, every }), .. } => WindowShape::Global { rows, every },
             _ => return Err("a window without a shape".to_owned()),
         };
-        let showing = Showing { emit: self.emit, lateness: self.lateness, throttle: self.throttle };
-        let Self { offset, time_zone, time, .. } = self;
         Ok(WindowStep { key, shape, offset, time_zone, showing, time, aggregate })
     }
 }
