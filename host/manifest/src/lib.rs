@@ -24,7 +24,7 @@ pub use fault::{Fault, Faults, MAX_FAULTS, Severity, nearest};
 pub use model::*;
 pub use read::node::{MAX_ALIASES, MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};
 pub use render::MAX_FAULTS_SHOWN;
-pub use scalar::{Duration, Instant, Rate, Share, Size};
+pub use scalar::{Duration, Instant, Rate, Share, Size, TimeToLive};
 pub use schema::schema_json;
 pub use secret::Secret;
 pub use source_text::{LineColumn, Text, Texts};

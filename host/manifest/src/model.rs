@@ -20,7 +20,7 @@ pub use binding::{
 pub use limits::{EpochSettings, Limits, PluginLimits, StateSettings};
 pub use sink::{Sink, SinkMode};
 pub use source::{Column, ColumnOrigin, EventTime, EventTimeOrigin, RecordPart, Source};
-pub use step::{Emit, PluginStep, SessionGap, Showing, Step, StepKind, WindowShape, WindowStep, WindowTime};
+pub use step::{Emit, GroupStep, PluginStep, SessionGap, Showing, Step, StepKind, WindowShape, WindowStep, WindowTime};
 pub use test::{Crash, ExpectedRow, ExpectedValue, Feed, LATE_ROWS, Test};
 
 use std::path::PathBuf;

@@ -111,6 +111,45 @@ impl fmt::Display for Duration {
     }
 }
 
+/// How long a key without new rows is held, in event time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeToLive {
+    /// None: for ever.
+    pub limit: Option<Duration>,
+}
+
+text_scalar!(
+    TimeToLive,
+    "TimeToLive",
+    "time-to-live",
+    r"^(never|[0-9][0-9_]*(\.[0-9]+)?\s*(us|ms|s|m|min|h|d))$",
+    "How long a key without new rows is held: 30min, 1d; `never`: it is never let go."
+);
+
+impl FromStr for TimeToLive {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "never" {
+            return Ok(Self { limit: None });
+        }
+        let limit: Duration = text.parse().map_err(|error| format!("{error}; `never` holds every key for ever"))?;
+        if limit.us == 0 {
+            return Err("a time to live is longer than 0s; `never` holds every key for ever".to_owned());
+        }
+        Ok(Self { limit: Some(limit) })
+    }
+}
+
+impl fmt::Display for TimeToLive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.limit {
+            Some(limit) => limit.fmt(f),
+            None => f.write_str("never"),
+        }
+    }
+}
+
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size {

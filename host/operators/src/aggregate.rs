@@ -1,4 +1,4 @@
-//! Keyed aggregates over windows.
+//! Keyed aggregates: over windows, and without ([`group`]).
 //!
 //! Result types, for every aggregate there is (`state` is what a key costs in memory, less one bit for "seen"):
 //!
@@ -44,6 +44,7 @@ mod fold;
 mod gather;
 mod global;
 mod grid;
+mod group;
 mod keyed;
 mod kind;
 mod merge;
@@ -72,6 +73,7 @@ use crate::operator::StepFault;
 pub use cell::{DISTINCT_BYTES_MAX, LIST_BYTES_MAX};
 pub use global::{GlobalAggregate, GlobalTrigger};
 pub use grid::WindowAggregate;
+pub use group::{GroupAggregate, GroupSpec};
 pub use kind::{AggregateKind, LISTED_MAX, result_type};
 pub use session::{SessionAggregate, SessionGap};
 pub use spec::{Emit, LateRows, Showing, WindowSpec, WindowTime};
@@ -142,6 +144,12 @@ impl Aggregate {
 
 fn internal(error: &TableError) -> StepFault {
     StepFault::Internal(error.to_string())
+}
+
+/// What of the aggregates stored state depends on.
+fn layout(aggregates: &[Aggregate]) -> String {
+    let text = |made: &Aggregate| format!("{} {}({})", made.name, made.kind.state_name(), made.argument_type());
+    aggregates.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

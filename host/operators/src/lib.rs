@@ -17,8 +17,8 @@ pub mod transform;
 pub mod window;
 
 pub use aggregate::{
-    AggregateKind, AggregateSpec, Emit, GlobalAggregate, GlobalTrigger, LateRows, SessionAggregate, SessionGap,
-    Showing, WindowAggregate, WindowSpec, WindowTime,
+    AggregateKind, AggregateSpec, Emit, GlobalAggregate, GlobalTrigger, GroupAggregate, GroupSpec, LateRows,
+    SessionAggregate, SessionGap, Showing, WindowAggregate, WindowSpec, WindowTime,
 };
 pub use exchange::split;
 pub use expression::{Evaluated, Expression, ExpressionError, Predicate};

@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod component;
+mod group;
 mod plugin;
 mod process;
 mod sink;
@@ -308,6 +309,7 @@ impl Planner<'_> {
             StepKind::Select(columns) => self.select(columns, main)?,
             StepKind::Plugin(plugin) => self.plugin(&step_id, plugin, main, manifest)?,
             StepKind::Window(window) => self.window(&step_id, window, main)?,
+            StepKind::Group(group) => self.group(&step_id, group, main)?,
         };
         Some(PlannedStep { id: step_id, inputs, outputs, kind })
     }

@@ -3,9 +3,11 @@
 //! A step does one thing; its kind is the key that is there. A new kind is a file here, a line in [`KINDS`], a key of
 //! [`StepKeys`] and a variant of [`StepKind`].
 
+mod group;
 mod plugin;
 mod window;
 
+pub use group::GroupStep;
 pub use plugin::PluginStep;
 pub use window::{Emit, SessionGap, Showing, WindowShape, WindowStep, WindowTime};
 
@@ -15,6 +17,7 @@ use serde::Deserialize;
 use super::source::column_names;
 use super::{LATE_OUTPUT, MAX_ENTRIES};
 use crate::entries::Entries;
+use crate::scalar::TimeToLive;
 use crate::schema::one_of;
 use crate::span::Spanned;
 use window::WindowKeys;
@@ -22,7 +25,14 @@ use window::WindowKeys;
 crate::schema::written_as!(Step => StepKeys);
 
 /// The keys of each kind of step. A key may be in several; which kind a step is shows from all of its keys.
-const KINDS: &[&[&str]] = &[&["plugin"], &["key", "plugin"], &["where"], &["select"], &["key", "window", "aggregate"]];
+const KINDS: &[&[&str]] = &[
+    &["plugin"],
+    &["key", "plugin"],
+    &["where"],
+    &["select"],
+    &["key", "window", "aggregate"],
+    &["key", "aggregate", "ttl"],
+];
 
 /// One node between sources and sinks.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -42,7 +52,11 @@ impl Step {
 
     /// Whether its results depend on event time.
     pub fn works_in_event_time(&self) -> bool {
-        matches!(&self.kind, StepKind::Window(window) if window.time == WindowTime::Event)
+        match &self.kind {
+            StepKind::Window(window) => window.time == WindowTime::Event,
+            StepKind::Group(group) => group.ttl.limit.is_some(),
+            StepKind::Plugin(_) | StepKind::Where(_) | StepKind::Select(_) => false,
+        }
     }
 }
 
@@ -55,6 +69,7 @@ pub enum StepKind {
     /// Replaces the columns: name to expression, in order.
     Select(Entries<Spanned<String>>),
     Window(Box<WindowStep>),
+    Group(Box<GroupStep>),
 }
 
 impl StepKind {
@@ -63,7 +78,7 @@ impl StepKind {
         match self {
             Self::Plugin(_) => None,
             Self::Where(_) | Self::Select(_) => Some(vec![]),
-            Self::Window(_) => Some(vec![LATE_OUTPUT]),
+            Self::Window(_) | Self::Group(_) => Some(vec![LATE_OUTPUT]),
         }
     }
 }
@@ -90,6 +105,8 @@ struct StepKeys {
     /// The result's columns: name to an aggregate call such as `sum(quantity)`.
     #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = column_names()))]
     aggregate: Option<Entries<Expression>>,
+    /// Without a window: how long a key without new rows is held, in event time.
+    ttl: Option<Spanned<TimeToLive>>,
 }
 
 /// What a step reads; the deserializer picks by the kind of node.
@@ -132,6 +149,9 @@ impl TryFrom<StepKeys> for Step {
             StepKeys { select: Some(select), .. } => StepKind::Select(expressions(select)),
             StepKeys { key: Some(key), window: Some(window), aggregate: Some(aggregate), .. } => {
                 StepKind::Window(Box::new(window.step(list(key), expressions(aggregate))?))
+            }
+            StepKeys { key: Some(key), aggregate: Some(aggregate), ttl: Some(ttl), .. } => {
+                StepKind::Group(Box::new(GroupStep { key: list(key), aggregate: expressions(aggregate), ttl }))
             }
             _ => return Err("a step without a kind".to_owned()),
         };

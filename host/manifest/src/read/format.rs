@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::interpolate::is_variable;
 use crate::column_type::ColumnType;
 use crate::model::{DEAD_LETTERS, LATE_ROWS};
-use crate::scalar::{Duration, Instant, Rate, Share, Size, TextScalar};
+use crate::scalar::{Duration, Instant, Rate, Share, Size, TextScalar, TimeToLive};
 
 /// Why a text was refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub(crate) fn judge(format: &str, text: &str) -> Result<(), Refusal> {
         }
         "url" => url(text)?,
         Duration::FORMAT => parsed::<Duration>(text)?,
+        TimeToLive::FORMAT => parsed::<TimeToLive>(text)?,
         Size::FORMAT => parsed::<Size>(text)?,
         Rate::FORMAT => parsed::<Rate>(text)?,
         Share::FORMAT => parsed::<Share>(text)?,
@@ -52,7 +53,16 @@ pub(crate) fn judge(format: &str, text: &str) -> Result<(), Refusal> {
 
 /// Whether a format's text may be written as a bare number and is judged by its parser.
 pub(crate) fn has_parser(format: &str) -> bool {
-    [Duration::FORMAT, Size::FORMAT, Rate::FORMAT, Share::FORMAT, Instant::FORMAT, ColumnType::FORMAT].contains(&format)
+    [
+        Duration::FORMAT,
+        TimeToLive::FORMAT,
+        Size::FORMAT,
+        Rate::FORMAT,
+        Share::FORMAT,
+        Instant::FORMAT,
+        ColumnType::FORMAT,
+    ]
+    .contains(&format)
 }
 
 fn parsed<T: FromStr<Err = String>>(text: &str) -> Result<(), String> {

@@ -5,7 +5,7 @@
 use arrow_schema::DataType;
 
 use super::argument::Lane;
-use super::cell::Column;
+use super::cell::{Cells, Column, Exact, ExactSettings};
 use super::{Aggregate, AggregateKind};
 
 /// One bit per slot.
@@ -55,6 +55,14 @@ impl<T: Copy> Fold<T> {
     pub(super) fn set(&mut self, slot: usize, value: T) {
         self.values[slot] = value;
         self.seen.set(slot as u32);
+    }
+
+    fn keep(&mut self, slots: &[u32]) {
+        keep(&mut self.values, slots);
+        let seen: Vec<bool> = slots.iter().map(|slot| self.seen.get(*slot as usize)).collect();
+        self.seen = Bits::default();
+        self.seen.resize(slots.len());
+        (0u32..).zip(seen).filter(|(_, seen)| *seen).for_each(|(slot, _)| self.seen.set(slot));
     }
 
     fn byte_size(&self) -> usize {
@@ -147,6 +155,22 @@ pub(super) enum Accumulator {
     Cells(Box<dyn Column>),
 }
 
+/// Keeps the values of these slots (ascending) as those of slots `0..`.
+pub(super) fn keep<T: Copy>(values: &mut Vec<T>, slots: &[u32]) {
+    for (to, from) in slots.iter().enumerate() {
+        values[to] = values[*from as usize];
+    }
+    values.truncate(slots.len());
+}
+
+/// Digits that a decimal result has behind the point beyond its argument's.
+pub(super) fn added_scale(argument: &DataType, result: &DataType) -> u32 {
+    match (argument, result) {
+        (DataType::Decimal128(_, argument), DataType::Decimal128(_, result)) => (result - argument) as u32,
+        _ => 0,
+    }
+}
+
 /// The largest number of so many digits.
 pub(super) fn digits(count: u8) -> u128 {
     10u128.pow(count.into()) - 1
@@ -163,6 +187,71 @@ impl Accumulator {
             AggregateKind::Min | AggregateKind::BoolAnd => Self::extreme(lane, Keep::Smaller),
             AggregateKind::Max | AggregateKind::BoolOr => Self::extreme(lane, Keep::Larger),
             kind => Self::Cells(kind.cells(lane, argument)),
+        }
+    }
+
+    /// One whose rows can be taken back.
+    ///
+    /// # Errors
+    /// That this kind cannot, and what can.
+    pub(super) fn retractable(aggregate: &Aggregate) -> Result<Self, String> {
+        let name = aggregate.kind.name();
+        let is_mean = match aggregate.kind {
+            AggregateKind::Count => return Ok(Self::Count(Vec::new())),
+            AggregateKind::Sum => false,
+            AggregateKind::Avg => true,
+            _ => {
+                let can = "the rows that come in here change; count, sum and avg can";
+                return Err(format!("`{name}` cannot take rows back, and {can}"));
+            }
+        };
+        let (least, most, largest) = match Self::new(aggregate) {
+            Self::SumI64(_) => (i64::MIN.into(), i64::MAX.into(), u128::MAX),
+            Self::SumU64(_) => (0, u64::MAX.into(), u128::MAX),
+            Self::SumI128(sum) => (-(sum.limit as i128), sum.limit as i128, u128::MAX),
+            Self::MeanInteger(_) => (i128::MIN, i128::MAX, u128::MAX),
+            Self::MeanI128 { mean, largest } => (-(mean.sum.limit as i128), mean.sum.limit as i128, largest),
+            _ => {
+                let text = aggregate.argument.as_ref().map_or("", |argument| argument.text());
+                let instead = format!("{name}(cast({text} as decimal(18, 6)))");
+                return Err(format!(
+                    "`{name}` of float64 cannot take rows back exactly; of a decimal it can: {instead}"
+                ));
+            }
+        };
+        let result = aggregate.result_type().map_err(|error| error.message)?;
+        let added_scale = added_scale(&aggregate.argument_type(), &result);
+        let settings = ExactSettings { is_mean, least, most, largest, result, added_scale };
+        Ok(Self::Cells(Cells::<Exact>::boxed(settings)))
+    }
+
+    /// Keeps these slots (ascending) as slots `0..`.
+    pub(super) fn keep(&mut self, slots: &[u32]) {
+        match self {
+            Self::Count(counts) => keep(counts, slots),
+            Self::SumI64(sum) => sum.fold.keep(slots),
+            Self::SumU64(sum) => sum.fold.keep(slots),
+            Self::SumI128(sum) => sum.fold.keep(slots),
+            Self::SumF64(fold) | Self::ExtremeF64(fold, _) => fold.keep(slots),
+            Self::MeanInteger(mean) | Self::MeanI128 { mean, .. } => {
+                mean.sum.fold.keep(slots);
+                keep(&mut mean.counts, slots);
+            }
+            Self::MeanF64(mean) => {
+                mean.sum.fold.keep(slots);
+                keep(&mut mean.counts, slots);
+            }
+            Self::ExtremeI64(fold, _) => fold.keep(slots),
+            Self::ExtremeU64(fold, _) => fold.keep(slots),
+            Self::ExtremeI128(fold, _) => fold.keep(slots),
+            Self::ExtremeBytes { values, bytes, .. } => {
+                for (to, from) in slots.iter().enumerate() {
+                    values.swap(to, *from as usize);
+                }
+                values.truncate(slots.len());
+                *bytes = values.iter().flatten().map(|value| value.len()).sum();
+            }
+            Self::Cells(column) => column.keep(slots),
         }
     }
 

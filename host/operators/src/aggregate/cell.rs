@@ -8,6 +8,7 @@
 
 mod by_time;
 mod distinct;
+mod exact;
 mod hyperloglog;
 mod list;
 mod moments;
@@ -18,6 +19,7 @@ use std::fmt::Debug;
 
 pub(super) use by_time::ByTime;
 pub(super) use distinct::Distinct;
+pub(super) use exact::{Exact, ExactSettings};
 pub(super) use hyperloglog::HyperLogLog;
 pub(super) use list::{List, ListSettings, Order};
 pub(super) use moments::{Moments, MomentsResult};
@@ -41,6 +43,11 @@ pub(super) trait Cell: Clone + Debug + Default + Send + Sync + 'static {
 
     /// Takes in the value of a row, which is not null.
     fn add(&mut self, settings: &Self::Settings, argument: &Argument, row: usize);
+
+    /// Takes back the value of a row. Only kinds of which [`super::accumulator::Accumulator::retractable`] makes columns can.
+    fn retract(&mut self, _settings: &Self::Settings, _argument: &Argument, _row: usize) {
+        unreachable!("only kinds that can take rows back stand behind rows that change");
+    }
 
     fn merge(&mut self, settings: &Self::Settings, other: &Self);
 
@@ -67,17 +74,26 @@ pub(super) trait Cell: Clone + Debug + Default + Send + Sync + 'static {
     fn fits(&self, _settings: &Self::Settings, _argument: &Argument, _row: usize) -> bool {
         true
     }
+
+    /// Whether the row's value can be taken back.
+    fn fits_back(&self, _settings: &Self::Settings, _argument: &Argument, _row: usize) -> bool {
+        true
+    }
 }
 
 /// The cells of one aggregate, by slot.
 pub(super) trait Column: Any + Debug + Send + Sync {
     fn resize(&mut self, slots: usize);
+    /// Keeps these slots (ascending) as slots `0..`.
+    fn keep(&mut self, slots: &[u32]);
     fn byte_size(&self) -> usize;
     fn is_bounded(&self) -> bool;
     fn takes(&self, argument: &Argument, row: usize) -> bool;
     fn surely_fits(&self, argument: &Argument, touched: Touched) -> bool;
     fn fits(&self, argument: &Argument, row: usize, slot: usize) -> bool;
+    fn fits_back(&self, argument: &Argument, row: usize, slot: usize) -> bool;
     fn update(&mut self, argument: &Argument, touched: Touched);
+    fn retract(&mut self, argument: &Argument, touched: Touched);
     fn merge(&mut self, pairs: &[Pair], other: Option<&dyn Column>);
     fn write(&self, slot: usize, bytes: &mut Vec<u8>);
     fn read(&mut self, slot: usize, rest: &mut &[u8]) -> Result<(), String>;
@@ -117,6 +133,14 @@ impl<C: Cell> Column for Cells<C> {
         self.cells.resize_with(slots, C::default);
     }
 
+    fn keep(&mut self, slots: &[u32]) {
+        for (to, from) in slots.iter().enumerate() {
+            self.cells.swap(to, *from as usize);
+        }
+        self.cells.truncate(slots.len());
+        self.heap_bytes = self.cells.iter().map(C::heap_bytes).sum();
+    }
+
     fn byte_size(&self) -> usize {
         self.cells.capacity() * size_of::<C>() + self.heap_bytes
     }
@@ -138,9 +162,19 @@ impl<C: Cell> Column for Cells<C> {
         self.cells[slot].fits(&self.settings, argument, row)
     }
 
+    fn fits_back(&self, argument: &Argument, row: usize, slot: usize) -> bool {
+        self.cells[slot].fits_back(&self.settings, argument, row)
+    }
+
     fn update(&mut self, argument: &Argument, touched: Touched) {
         touched.each(argument, |row, slot| {
             self.change(slot as usize, |cell, settings| cell.add(settings, argument, row));
+        });
+    }
+
+    fn retract(&mut self, argument: &Argument, touched: Touched) {
+        touched.each(argument, |row, slot| {
+            self.change(slot as usize, |cell, settings| cell.retract(settings, argument, row));
         });
     }
 

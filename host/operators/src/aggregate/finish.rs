@@ -113,7 +113,7 @@ fn i128_at(column: &Accumulator, slot: usize, added_scale: u32) -> Option<i128> 
 
 /// `sum / count` with `added_scale` more digits behind the point, halves away from zero. No step overflows: the
 /// quotient is no larger than the largest value, which was let in only if it fits the result.
-fn decimal_mean(sum: i128, count: u64, added_scale: u32) -> i128 {
+pub(super) fn decimal_mean(sum: i128, count: u64, added_scale: u32) -> i128 {
     let (count, scale) = (i128::from(count), 10i128.pow(added_scale));
     let part = sum % count * scale;
     let rounding = if part % count * 2 >= count {

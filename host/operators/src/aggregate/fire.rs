@@ -8,6 +8,7 @@ use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use weir_stream::time::NO_WATERMARK;
 use weir_stream::{Batch, ChangeKind, Changes, Origin, Reject};
 
+use super::accumulator::added_scale;
 use super::finish::{Finish, Place};
 use super::gather::Gathered;
 use super::slots::Accumulators;
@@ -54,7 +55,11 @@ impl Firing {
             }
             fields.push(field);
         }
-        let added_scale = aggregates.iter().zip(&fields[2 + spec.key.len()..]).map(added_scale).collect();
+        let added_scale = aggregates
+            .iter()
+            .zip(&fields[2 + spec.key.len()..])
+            .map(|(aggregate, field)| added_scale(&aggregate.argument_type(), field.data_type()))
+            .collect();
         let keys = KeyDecoder::new(&spec.key);
         let kind = if spec.showing.is_upsert() { ChangeKind::UpdateAfter } else { ChangeKind::Insert };
         Ok(Self { step: Arc::clone(&spec.step), schema: Arc::new(Schema::new(fields)), keys, kind, added_scale })
@@ -151,13 +156,6 @@ impl Firing {
             changes: Changes::Inserts,
         };
         out.reject(STAGE, &row, vec![Reject::new(0, "overflow", reason)])
-    }
-}
-
-fn added_scale((aggregate, result): (&Aggregate, &FieldRef)) -> u32 {
-    match (aggregate.argument_type(), result.data_type()) {
-        (DataType::Decimal128(_, argument), DataType::Decimal128(_, result)) => (result - argument) as u32,
-        _ => 0,
     }
 }
 

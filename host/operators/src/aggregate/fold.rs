@@ -76,6 +76,25 @@ pub(super) fn fold(
     }
 }
 
+/// Takes rows back from their slots; those that cannot be become rejects.
+pub(super) fn take_back(
+    aggregates: &[Aggregate],
+    columns: &mut [Accumulator],
+    arguments: &[Argument],
+    touched: Touched,
+    rejects: &mut Vec<Reject>,
+) {
+    for (row, slot) in touched.rows.iter().zip(touched.slots) {
+        let fits = |(column, argument): (&Accumulator, &Argument)| column.fits_back(argument, *row, *slot);
+        if let Some(over) = columns.iter().zip(arguments).position(|pair| !fits(pair)) {
+            rejects.push(overflow(*row, &aggregates[over]));
+            continue;
+        }
+        let touched = Touched { rows: &[*row], slots: &[*slot] };
+        columns.iter_mut().zip(arguments).for_each(|(column, argument)| column.retract(argument, touched));
+    }
+}
+
 /// What a row that does not fit is told.
 fn overflow(row: u32, aggregate: &Aggregate) -> Reject {
     let text = aggregate.argument.as_ref().map_or("", |argument| argument.text());

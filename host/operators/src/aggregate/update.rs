@@ -107,6 +107,23 @@ impl Accumulator {
         }
     }
 
+    /// Whether the row's value can be taken back from the slot.
+    pub(super) fn fits_back(&self, argument: &Argument, row: u32, slot: u32) -> bool {
+        match self {
+            Self::Cells(column) => argument.is_null(row) || column.fits_back(argument, row as usize, slot as usize),
+            _ => true,
+        }
+    }
+
+    /// Takes the rows back, which are known to fit. Only accumulators that [`Accumulator::retractable`] made can.
+    pub(super) fn retract(&mut self, argument: &Argument, touched: Touched) {
+        match self {
+            Self::Count(counts) => touched.each(argument, |_, slot| counts[slot as usize] -= 1),
+            Self::Cells(column) => column.retract(argument, touched),
+            other => unreachable!("{other:?} stands behind rows that change"),
+        }
+    }
+
     /// After rows were added that [`Accumulator::fits`] let through: keeps the bound true.
     pub(super) fn note_slot(&mut self, slot: u32) {
         let slot = slot as usize;

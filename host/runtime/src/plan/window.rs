@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use weir_manifest::{Fault, LATE_OUTPUT, Span, Spanned, WindowShape, WindowStep};
+use weir_manifest::{Entries, Fault, LATE_OUTPUT, Span, Spanned, WindowShape, WindowStep};
 use weir_operators::{
     AggregateSpec, Emit, Expression, GlobalAggregate, GlobalTrigger, KeyEncoder, KeyedOperator, SessionAggregate,
     SessionGap, Showing, WindowAggregate, WindowGrid, WindowSpec, WindowTime,
@@ -90,18 +90,8 @@ impl Planner<'_> {
         input: &Side,
     ) -> Option<(Vec<Output>, PlannedKind)> {
         let keys = self.keys(&window.key, input);
-        let mut aggregates = Vec::new();
-        let mut sound = true;
-        for (name, call) in window.aggregate.iter() {
-            match aggregate::plan(name, call, &input.schema) {
-                Ok(spec) => aggregates.push(spec),
-                Err(error) => {
-                    self.fault(expression_fault(call, error, &input.from));
-                    sound = false;
-                }
-            }
-        }
-        let keys = keys.filter(|_| sound)?;
+        let aggregates = self.aggregates(&window.aggregate, input);
+        let (keys, aggregates) = (keys?, aggregates?);
         if input.changes != ChangeMode::Append {
             let message = format!("a window takes new rows alone, and `{}` also changes rows", input.from.value);
             self.fault(Fault::new(input.from.span, "change-kind", message).next("read what it is made from"));
@@ -146,6 +136,21 @@ impl Planner<'_> {
         grid.map_err(|error| self.fault(Fault::new(place(window, input), "window", error.to_string())))
             .map(Shape::Grid)
             .ok()
+    }
+
+    /// The aggregate calls of a step.
+    pub(super) fn aggregates(&mut self, calls: &Entries<Spanned<String>>, input: &Side) -> Option<Vec<AggregateSpec>> {
+        let (mut aggregates, mut sound) = (Vec::new(), true);
+        for (name, call) in calls.iter() {
+            match aggregate::plan(name, call, &input.schema) {
+                Ok(spec) => aggregates.push(spec),
+                Err(error) => {
+                    self.fault(expression_fault(call, error, &input.from));
+                    sound = false;
+                }
+            }
+        }
+        sound.then_some(aggregates)
     }
 
     /// Name and expression of each key of a step.

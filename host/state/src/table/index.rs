@@ -77,6 +77,14 @@ impl KeyIndex {
         slot
     }
 
+    /// Lets [`KeyIndex::find`] no longer find the key of `slot`; the slot keeps its key.
+    pub(super) fn forget(&mut self, slot: u32) {
+        let hash = key::hash(self.key(slot));
+        if let Ok(entry) = self.table.find_entry(spread(hash), |entry| entry.slot == slot) {
+            entry.remove();
+        }
+    }
+
     fn push_key(&mut self, key: &[u8]) {
         if self.len == 0 {
             self.ends = Ends::Fixed(key.len());

@@ -1,0 +1,75 @@
+//! The group-by as a keyed step.
+
+use std::ops::Range;
+
+use weir_state::table::{DeltaWriter, TableError};
+
+use super::{Expiry, GroupAggregate};
+use crate::key::KeyedBatch;
+use crate::keyed::{KeyedOperator, same};
+use crate::operator::{Outputs, StepFault};
+
+impl KeyedOperator for GroupAggregate {
+    fn process(&mut self, _port: usize, rows: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault> {
+        self.take_in(rows, out)
+    }
+
+    fn advance(&mut self, watermark_us: i64, _out: &mut Outputs) -> Result<(), StepFault> {
+        self.forget(watermark_us);
+        Ok(())
+    }
+
+    fn restore_watermark(&mut self, watermark_us: i64) {
+        self.watermark_us = self.watermark_us.max(watermark_us);
+    }
+
+    fn seal(&mut self, delta: &mut dyn DeltaWriter) {
+        self.table.seal(delta);
+    }
+
+    fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
+        self.table.for_each(key_group, entry);
+        Ok(())
+    }
+
+    fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {
+        let before = self.table.group(key_group)?.len();
+        let slot = self.table.restore_put(key_group, key, value)?;
+        let number = usize::from(key_group - self.table.key_groups().start);
+        let group = &self.table.groups()[number];
+        if group.len() > before {
+            self.expiry[number].note(slot, group.slots().last_us[slot as usize]);
+        }
+        Ok(())
+    }
+
+    fn restore_delete(&mut self, key_group: u16, key: &[u8]) -> Result<(), TableError> {
+        self.table.restore_delete(key_group, key)
+    }
+
+    fn part(&self, key_groups: Range<u16>) -> Box<dyn KeyedOperator> {
+        Box::new(self.empty_twin(key_groups))
+    }
+
+    fn absorb(&mut self, part: Box<dyn KeyedOperator>) -> Result<(), TableError> {
+        let part = same::<Self>(part);
+        let start = self.table.key_groups().start;
+        for (key_group, expiry) in part.table.key_groups().zip(part.expiry) {
+            self.table.group(key_group)?;
+            self.expiry[usize::from(key_group - start)] = expiry;
+        }
+        self.table.absorb(part.table)
+    }
+
+    fn state_layout(&self) -> &str {
+        &self.layout
+    }
+
+    fn keys(&self) -> usize {
+        self.table.len()
+    }
+
+    fn byte_size(&self) -> usize {
+        self.table.byte_size() + self.expiry.iter().map(Expiry::byte_size).sum::<usize>()
+    }
+}

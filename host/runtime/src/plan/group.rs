@@ -1,0 +1,87 @@
+//! Aggregation by key without a window: its plan.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use weir_manifest::{Fault, GroupStep, LATE_OUTPUT};
+use weir_operators::{AggregateSpec, GroupAggregate, GroupSpec, KeyEncoder, KeyedOperator};
+use weir_stream::ChangeMode;
+
+use super::{Output, PlannedKeyed, PlannedKind, Planner, Side};
+
+struct PlannedGroup {
+    step: Arc<str>,
+    input: SchemaRef,
+    /// Name and expression.
+    keys: Vec<(String, String)>,
+    aggregates: Vec<AggregateSpec>,
+    ttl_us: Option<i64>,
+    retracts: bool,
+}
+
+impl PlannedGroup {
+    fn build(&self, key_groups: u16, owned: Range<u16>) -> Result<GroupAggregate, (usize, String)> {
+        let key = self.key_encoder(0, key_groups).map_err(|error| (0, error))?.fields().to_vec();
+        let spec = GroupSpec {
+            step: Arc::clone(&self.step),
+            key,
+            aggregates: self.aggregates.clone(),
+            ttl_us: self.ttl_us,
+            retracts: self.retracts,
+        };
+        GroupAggregate::new(&spec, &self.input, owned).map_err(|(place, error)| (place, error.message))
+    }
+}
+
+impl PlannedKeyed for PlannedGroup {
+    fn key_encoder(&self, _port: usize, key_groups: u16) -> Result<KeyEncoder, String> {
+        KeyEncoder::new(&self.keys, &self.input, key_groups).map_err(|(_, error)| error.message)
+    }
+
+    fn operator(&self, key_groups: u16, owned: Range<u16>) -> Result<Box<dyn KeyedOperator>, String> {
+        Ok(Box::new(self.build(key_groups, owned).map_err(|(_, message)| message)?))
+    }
+}
+
+impl Planner<'_> {
+    pub(super) fn group(
+        &mut self,
+        step: &Arc<str>,
+        group: &GroupStep,
+        input: &Side,
+    ) -> Option<(Vec<Output>, PlannedKind)> {
+        let keys = self.keys(&group.key, input);
+        let aggregates = self.aggregates(&group.aggregate, input);
+        let (keys, aggregates) = (keys?, aggregates?);
+        if let ChangeMode::Upsert { .. } = input.changes {
+            let message = format!(
+                "the rows of `{}` change, and do not say what they were before; a group-by must take that back",
+                input.from.value
+            );
+            self.fault(Fault::new(input.from.span, "change-mode", message).next("read the step before it"));
+            return None;
+        }
+        let planned = PlannedGroup {
+            step: Arc::clone(step),
+            input: Arc::clone(&input.schema),
+            keys,
+            aggregates,
+            ttl_us: group.ttl.limit.map(weir_manifest::Duration::as_us),
+            retracts: input.changes == ChangeMode::Retract,
+        };
+        match planned.build(1, 0..1) {
+            Ok(built) => {
+                let key = planned.keys.iter().map(|(name, _)| name.clone()).collect();
+                let main = Output::main(built.output_schema(), ChangeMode::Upsert { key });
+                let late = Output { name: LATE_OUTPUT.into(), ..Output::main(&input.schema, input.changes.clone()) };
+                Some((vec![main, late], PlannedKind::Keyed(Box::new(planned))))
+            }
+            Err((place, message)) => {
+                let span = group.aggregate.iter().nth(place).map_or(group.ttl.span, |(_, call)| call.span);
+                self.fault(Fault::new(span, "aggregate", message));
+                None
+            }
+        }
+    }
+}
