@@ -101,6 +101,9 @@ pub const DEAD_LETTERS: &str = "dead_letters";
 /// The output of a windowed step that carries its late rows, addressed as `step.late`.
 pub const LATE_OUTPUT: &str = "late";
 
+/// The same by the number of the input that the late rows came on: a join has two.
+pub const LATE_OUTPUTS: [&str; 2] = [LATE_OUTPUT, "late_right"];
+
 /// What becomes of late rows that no step or sink reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

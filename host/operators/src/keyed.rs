@@ -102,6 +102,11 @@ pub trait KeyedOperator: Any + Send {
     /// another.
     fn state_layout(&self) -> &str;
 
+    /// The stage of the dead letters of late rows, and what was gone when they came.
+    fn late_because(&self) -> (&'static str, &'static str) {
+        ("window", "its window had closed")
+    }
+
     /// Keys held; a key counts once per window or other bucket of time.
     fn keys(&self) -> usize;
 

@@ -23,8 +23,8 @@ pub trait Operator: Send {
 pub struct Outputs {
     /// Rows by number of the named output, in row order; 0 is the only output of most steps.
     pub batches: Vec<(usize, Batch)>,
-    /// Rows that came too late for their window, whole.
-    pub late: Vec<Batch>,
+    /// Rows that came too late for what the step still holds, whole, by the number of the input that they came on.
+    pub late: Vec<(usize, Batch)>,
     pub rejects: Vec<RejectedRow>,
 }
 
@@ -73,6 +73,13 @@ impl Outputs {
     pub fn push(&mut self, output: usize, batch: Batch) {
         if !batch.is_empty() {
             self.batches.push((output, batch));
+        }
+    }
+
+    /// Notes that the rows of `batch`, which came on input `port`, are late.
+    pub fn push_late(&mut self, port: usize, batch: Batch) {
+        if !batch.is_empty() {
+            self.late.push((port, batch));
         }
     }
 

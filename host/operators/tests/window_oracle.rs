@@ -381,7 +381,7 @@ impl Engine {
             }
         }
         out.batches.iter().for_each(|(_, batch)| collect(batch, self.shape.size_us, &mut self.outcome.windows));
-        for late in &out.late {
+        for (_, late) in &out.late {
             let Origin::Records { records, rows } = &late.origin else { panic!("a late row lost its record") };
             let places = rows.iter().map(|row| (records.partition, records.offsets[*row as usize]));
             self.outcome.late.extend(places);

@@ -124,7 +124,7 @@ impl WindowAggregate {
         let mut rejects = Vec::new();
         let Places { mut panes, mut apart, late } = self.place(batch, keys, &mut rejects);
         if !late.is_empty() {
-            out.late.push(batch.take(&late)?);
+            out.push_late(0, batch.take(&late)?);
         }
         let columns = &self.panes.empty().columns;
         let values = if apart.is_empty() {

@@ -253,10 +253,10 @@ fn late_rows_are_told_apart_by_why_they_are_late() {
     rows.watermarks_us = vec![100, 99, 199].into();
     let mut step = step(&rows.schema(), &["count()"]);
     let out = step.process(rows.clone());
-    assert_eq!((out.late.len(), out.late[0].columns.column(0).as_primitive::<Int64Type>().values()[0]), (1, 1));
+    assert_eq!((out.late.len(), out.late[0].1.columns.column(0).as_primitive::<Int64Type>().values()[0]), (1, 1));
     assert_eq!(step.advance(100).len(), 1);
     let out = step.process(rows);
-    assert_eq!(out.late[0].rows(), 2);
+    assert_eq!(out.late[0].1.rows(), 2);
     assert_eq!(step.windows.late_rows(), LateRows { behind_watermark: 2, window_fired: 1 });
     assert_eq!((step.windows.panes(), step.windows.next_fire_us()), (1, Some(200)));
     assert!(step.advance(99).is_empty(), "a watermark never goes back");

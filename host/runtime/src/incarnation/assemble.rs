@@ -277,19 +277,21 @@ impl Assembly<'_> {
         let layout = Layout::of(self, root.node);
         let outputs = 0..planned.outputs.len();
         let targets: Vec<_> = outputs.map(|output| layout.targets(Port { node: root.node, output })).collect();
-        let late = planned.outputs.iter().position(|output| output.name == weir_manifest::LATE_OUTPUT);
-        let late_targets = late.map(|output| targets[output].clone()).unwrap_or_default();
+        let late = weir_manifest::LATE_OUTPUTS.iter().map(|name| {
+            let output = planned.outputs.iter().position(|output| output.name == *name);
+            match (output.map(|output| targets[output].clone()).unwrap_or_default(), self.plan.late) {
+                (targets, _) if !targets.is_empty() => LateRows::Read(targets),
+                (_, weir_manifest::Late::DeadLetters) => LateRows::DeadLetters,
+                (_, weir_manifest::Late::Count) => LateRows::CountOnly,
+            }
+        });
         Ok(KeyedTask::new(KeyedTaskParts {
             number: root.number,
             step: Arc::clone(&planned.id),
             step_number,
             inputs: channels.of(step)[root.instance].all(),
             watermark_us,
-            late: match (late_targets.is_empty(), self.plan.late) {
-                (false, _) => LateRows::Read(late_targets),
-                (true, weir_manifest::Late::DeadLetters) => LateRows::DeadLetters,
-                (true, weir_manifest::Late::Count) => LateRows::CountOnly,
-            },
+            late: late.collect(),
             key_groups,
             operator,
             targets,

@@ -32,7 +32,8 @@ pub struct KeyedTask {
     /// Inputs that have passed the barrier being aligned.
     aligned: Vec<bool>,
     time: CombinedWatermark,
-    late: LateRows,
+    /// By port.
+    late: Vec<LateRows>,
     /// What a later run starts from: the watermark, or the end of the last window that fired when the input ended. So
     /// a run behind a bounded one may go on, but not into windows that have fired.
     reached_us: i64,
@@ -74,7 +75,8 @@ pub struct KeyedTaskParts {
     pub inputs: Vec<Input>,
     /// Combined watermark of an earlier run.
     pub watermark_us: i64,
-    pub late: LateRows,
+    /// By port.
+    pub late: Vec<LateRows>,
     pub key_groups: Range<u16>,
     pub operator: Box<dyn KeyedOperator>,
     /// By number of the step's output.
@@ -182,10 +184,10 @@ impl KeyedTask {
         let Outputs { batches, late, rejects } = std::mem::take(&mut self.outputs);
         counts.rejected += rejects.len() as u64;
         self.out.reject(&self.step, self.operator.digest(), rejects);
-        for batch in late {
+        for (port, batch) in late {
             counts.late += batch.rows() as u64;
-            match &self.late {
-                LateRows::DeadLetters => self.out.late(&self.step, &batch),
+            match &self.late[port] {
+                LateRows::DeadLetters => self.out.late(&self.step, self.operator.late_because(), &batch),
                 LateRows::CountOnly => {}
                 LateRows::Read(targets) => self.chain.run_from(targets, batch, &mut self.out, shared)?,
             }

@@ -238,8 +238,9 @@ impl TaskOutput {
         }
     }
 
-    /// Notes rows that came too late for their window.
-    pub fn late(&mut self, step: &Arc<str>, batch: &Batch) {
+    /// Notes rows that came too late for what their step still holds; see
+    /// [`late_because`](weir_operators::KeyedOperator::late_because).
+    pub fn late(&mut self, step: &Arc<str>, (stage, cause): (&'static str, &str), batch: &Batch) {
         for row in 0..batch.rows() {
             let letter = match &batch.origin {
                 weir_stream::Origin::Records { records, rows } => self.letter_of_record(records, rows[row]),
@@ -248,9 +249,9 @@ impl TaskOutput {
             let (event_time, watermark) = (batch.event_times_us[row], batch.watermarks_us[row]);
             self.dead_letters.push(DeadLetter {
                 step: Arc::clone(step),
-                stage: Cow::Borrowed("window"),
+                stage: Cow::Borrowed(stage),
                 code: Cow::Borrowed("late"),
-                reason: format!("event time {event_time} us, its window had closed; watermark {watermark} us"),
+                reason: format!("event time {event_time} us, {cause}; watermark {watermark} us"),
                 ..letter
             });
         }
