@@ -1,10 +1,11 @@
 //! Keyed state in memory: key group x time bucket -> keys in dense slots, laid out for the cache.
 //!
 //! A [`BucketedTable`] holds one [`KeyTable`] per key group and bucket; the bucket is the window pane (later also
-//! the join or TTL bucket), so that the unit of eviction, of snapshots and of expiry is always a whole table. A table that was not touched for long may
-//! be written away ([`BucketedTable::evict`]) and comes back when it is asked for. Keys
-//! become slot numbers once per row; what is stored per key lives in columns indexed by slot ([`Slots`]). A
-//! [`SlotTable`] has such columns for keys that come and go one by one, a [`MapTable`] any value for them.
+//! the join or TTL bucket), so that the unit of eviction, of snapshots and of expiry is always a whole table. A table
+//! that was not touched for long may be written away ([`BucketedTable::evict`]) and comes back when it is asked for.
+//! Keys become slot numbers once per row; what is stored per key lives in columns indexed by slot ([`Slots`]). A
+//! [`SlotTable`] has such columns for keys that come and go one by one, a [`MapTable`] any value for them, a
+//! [`RowsTable`] many rows of a key that leave by time.
 //!
 //! Invariant: between two seals a table knows exactly the keys touched since the first one, so that a delta is
 //! proportional to the keys touched and never to the keys held.
@@ -26,12 +27,14 @@ mod cold;
 mod index;
 mod keyed;
 mod map;
+mod rows;
 mod slot_table;
 
 pub use bucketed::BucketedTable;
 pub use index::KeyIndex;
 pub use keyed::KeyTable;
 pub use map::{MapTable, StateValue};
+pub use rows::{NewRow, RowId, RowsTable};
 pub use slot_table::{CompactSlots, SlotGroup, SlotTable};
 
 /// Bytes of the bucket in front of every key of a delta.
