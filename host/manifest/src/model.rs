@@ -20,7 +20,10 @@ pub use binding::{
 pub use limits::{EpochSettings, Limits, PluginLimits, StateSettings};
 pub use sink::{Sink, SinkMode};
 pub use source::{Column, ColumnOrigin, EventTime, EventTimeOrigin, RecordPart, Source};
-pub use step::{Emit, GroupStep, PluginStep, SessionGap, Showing, Step, StepKind, WindowShape, WindowStep, WindowTime};
+pub use step::{
+    DedupStep, Emit, GroupStep, Keep, LatestStep, PluginStep, SampleStep, SessionGap, SessionsStep, Showing, Step,
+    StepKind, TopStep, WindowShape, WindowStep, WindowTime,
+};
 pub use test::{Crash, ExpectedRow, ExpectedValue, Feed, LATE_ROWS, Test};
 
 use std::path::PathBuf;
@@ -103,6 +106,12 @@ pub const LATE_OUTPUT: &str = "late";
 
 /// The same by the number of the input that the late rows came on: a join has two.
 pub const LATE_OUTPUTS: [&str; 2] = [LATE_OUTPUT, "late_right"];
+
+/// The output of a `split` with the rows that no condition takes.
+pub const REST_OUTPUT: &str = "rest";
+
+/// The name of the output that a step's id alone stands for.
+pub const MAIN_OUTPUT: &str = "main";
 
 /// What becomes of late rows that no step or sink reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]

@@ -211,5 +211,11 @@ impl KeyEncoder {
     }
 }
 
+/// Names and types of key columns: what stored keys depend on.
+pub(crate) fn layout_of(key: &[FieldRef]) -> String {
+    let columns: Vec<String> = key.iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+    format!("key=[{}]", columns.join(", "))
+}
+
 #[cfg(test)]
 mod tests;

@@ -5,15 +5,22 @@
 //! [`RejectedRow`] that names its origin.
 
 pub mod aggregate;
+pub mod by_key;
+pub mod dedup;
 pub mod exchange;
 pub mod expression;
 pub mod filter;
 pub mod key;
 pub mod keyed;
+pub mod latest;
 pub mod operator;
 pub mod process;
+pub mod route;
 pub mod row;
+pub mod sample;
 pub mod select;
+pub mod sessions;
+pub mod top;
 pub mod transform;
 pub mod window;
 
@@ -21,14 +28,21 @@ pub use aggregate::{
     AggregateKind, AggregateSpec, Emit, GlobalAggregate, GlobalTrigger, GroupAggregate, GroupSpec, LateRows,
     SessionAggregate, SessionGap, Showing, WindowAggregate, WindowSpec, WindowTime,
 };
+pub use by_key::ByKey;
+pub use dedup::{DedupFirst, DedupLast};
 pub use exchange::split;
 pub use expression::{Evaluated, Expression, ExpressionError, Predicate};
 pub use filter::Where;
 pub use key::{KeyBatch, KeyDecoder, KeyEncoder, KeyedBatch};
 pub use keyed::{KeyedOperator, NextFunction};
+pub use latest::Latest;
 pub use operator::{Operator, Outputs, RejectedRow, RowOrigin, StepFault};
 pub use process::{ProcessLimits, ProcessSpec, ProcessStep};
+pub use route::Route;
 pub use row::{RowFormat, RowWriter};
+pub use sample::Sample;
 pub use select::Select;
+pub use sessions::Sessions;
+pub use top::{Order, Top};
 pub use transform::{BisectionBudget, TransformStep};
 pub use window::{WindowError, WindowGrid};

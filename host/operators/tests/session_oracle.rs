@@ -269,7 +269,7 @@ impl Engine {
                 assert_eq!(before, None, "{key:?} was given out twice");
             }
         }
-        for late in &out.late {
+        for (_, late) in &out.late {
             let Origin::Records { records, rows } = &late.origin else { panic!("a late row lost its record") };
             self.outcome.late.extend(rows.iter().map(|row| (records.partition, records.offsets[*row as usize])));
         }

@@ -5,10 +5,13 @@
 //! input is unknown, because the step before it is faulty, is not looked at: one cause, one fault.
 
 mod aggregate;
+mod by_key;
+mod changes;
 mod component;
 mod group;
 mod plugin;
 mod process;
+mod route;
 mod sink;
 mod source;
 mod stateless;
@@ -20,7 +23,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use weir_manifest::{Checked, Fault, Faults, Late, Manifest, Spanned, StepKind, Until, from_reference};
+use weir_manifest::{Checked, Fault, Faults, Late, MAIN_OUTPUT, Manifest, Spanned, StepKind, Until, from_reference};
 use weir_operators::{ExpressionError, KeyEncoder, KeyedOperator, Operator};
 use weir_sandbox::{PluginComponent, SandboxEngine};
 use weir_stream::ChangeMode;
@@ -57,7 +60,7 @@ pub struct Output {
 impl Output {
     /// The only output of most steps.
     fn main(schema: &SchemaRef, changes: ChangeMode) -> Self {
-        Self { name: "main".into(), schema: Arc::clone(schema), changes }
+        Self { name: MAIN_OUTPUT.into(), schema: Arc::clone(schema), changes }
     }
 }
 
@@ -277,7 +280,7 @@ impl Planner<'_> {
     fn port(&mut self, from: &Spanned<String>) -> Option<(Port, Output)> {
         let reference = from_reference(from);
         let (node, outputs) = self.ports.get(reference.id)?;
-        let name = reference.output.unwrap_or("main");
+        let name = reference.output.unwrap_or(MAIN_OUTPUT);
         let found = match reference.output {
             None => Some(0),
             Some(_) => outputs.iter().position(|output| output.name == name),
@@ -303,10 +306,17 @@ impl Planner<'_> {
             }
         }
         let step_id: Arc<str> = id.value.as_str().into();
+        self.changes_fit(&step.kind, &sides)?;
         let main = sides.first()?;
         let (outputs, kind) = match &step.kind {
             StepKind::Where(condition) => self.filter(condition, main)?,
             StepKind::Select(columns) => self.select(columns, main)?,
+            StepKind::Split(conditions) => self.split(conditions, main)?,
+            StepKind::Sample(sample) => self.sample(sample, &inputs, main)?,
+            StepKind::Dedup(dedup) => self.dedup(&step_id, dedup, main)?,
+            StepKind::Latest(latest) => self.latest(&step_id, latest, main)?,
+            StepKind::Top(top) => self.top(&step_id, top, main)?,
+            StepKind::Sessions(sessions) => self.sessions(&step_id, sessions, main)?,
             StepKind::Plugin(plugin) => self.plugin(&step_id, plugin, main, manifest)?,
             StepKind::Window(window) => self.window(&step_id, window, main)?,
             StepKind::Group(group) => self.group(&step_id, group, main)?,
@@ -316,8 +326,8 @@ impl Planner<'_> {
 
     /// What is read together must be of one kind.
     fn same_rows(&mut self, first: &Side, from: &Spanned<String>, other: &Output) -> Option<()> {
-        if first.schema == other.schema && first.changes == other.changes {
-            return Some(());
+        if first.schema == other.schema {
+            return self.one_table(first, from, other);
         }
         let columns = |schema: &SchemaRef| {
             let column = |field: &Arc<arrow_schema::Field>| {

@@ -1,10 +1,11 @@
-//! What can be said of a source's columns alone: that parts of the record have fitting types, that event time is
-//! a timestamp.
+//! What can be said of sources and steps alone: that parts of the record have fitting types, that event time is a
+//! timestamp, that lengths of time are some.
 
 use arrow_schema::DataType;
 
 use crate::fault::{Fault, Faults, nearest};
-use crate::model::{Column, ColumnOrigin, EventTimeOrigin, Manifest, RecordPart, Source};
+use crate::model::{Column, ColumnOrigin, EventTimeOrigin, Manifest, RecordPart, Source, StepKind};
+use crate::scalar::Duration;
 use crate::span::Spanned;
 
 pub(super) fn check(manifest: &Manifest, faults: &mut Faults) {
@@ -15,6 +16,31 @@ pub(super) fn check(manifest: &Manifest, faults: &mut Faults) {
             }
         }
         event_time(id, source, faults);
+    }
+    for (_, step) in &manifest.steps {
+        for (what, duration) in lengths(&step.kind) {
+            if duration.as_us() == 0 {
+                faults.push(Fault::new(duration.span, "out-of-range", format!("{what} is longer than 0s")));
+            }
+        }
+    }
+}
+
+fn ttl(ttl: &Option<Spanned<Duration>>) -> Option<(&'static str, &Spanned<Duration>)> {
+    ttl.as_ref().map(|ttl| ("a time to live", ttl))
+}
+
+/// Lengths of time of a step that must not be nothing.
+fn lengths(kind: &StepKind) -> Vec<(&'static str, &Spanned<Duration>)> {
+    match kind {
+        StepKind::Plugin(_) | StepKind::Where(_) | StepKind::Select(_) => vec![],
+        StepKind::Split(_) | StepKind::Sample(_) => vec![],
+        StepKind::Dedup(dedup) => vec![("a time to live", &dedup.ttl)],
+        StepKind::Latest(latest) => ttl(&latest.ttl).into_iter().collect(),
+        StepKind::Top(top) => ttl(&top.ttl).into_iter().collect(),
+        StepKind::Sessions(sessions) => ttl(&sessions.ttl).into_iter().chain([("a gap", &sessions.gap)]).collect(),
+        // Windows have checks of their own.
+        StepKind::Window(_) => vec![],
     }
 }
 

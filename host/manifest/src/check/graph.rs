@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Names;
 use crate::fault::{Fault, Faults, nearest};
-use crate::model::{Manifest, SinkMode, StepKind, from_reference};
+use crate::model::{LATE_OUTPUT, MAIN_OUTPUT, Manifest, REST_OUTPUT, SinkMode, StepKind, from_reference};
 use crate::read::format::is_reserved;
+use crate::read::shape::either;
 use crate::span::{Span, Spanned};
 
 /// Checks the graph and takes out what hangs on a faulty part, so that later passes do not speak of it.
@@ -28,6 +29,7 @@ pub(super) fn check(manifest: &mut Manifest, names: &Names, faults: &mut Faults)
         unread(manifest, faults);
     }
     event_time(manifest, faults);
+    output_names(manifest, faults);
     prune(manifest, broken);
 }
 
@@ -65,10 +67,12 @@ fn reference(from: &Spanned<String>, manifest: &Manifest, names: &Names, faults:
         return;
     }
     if names.steps.contains(reference.id) {
-        if let (Some(output), Some(step)) = (reference.output, manifest.steps.get(reference.id)) {
-            let place = from.part(reference.id.len() + 1..from.len());
-            faults.extend(unknown_output(reference.id, output, &step.kind, place));
-        }
+        let Some(step) = manifest.steps.get(reference.id) else { return };
+        let place = from.part(reference.id.len() + 1..from.len());
+        faults.extend(match reference.output {
+            Some(output) => unknown_output(reference.id, output, &step.kind, place),
+            None => no_main_output(reference.id, &step.kind, id_span),
+        });
         return;
     }
     let message = if names.sinks.contains(reference.id) {
@@ -79,6 +83,16 @@ fn reference(from: &Spanned<String>, manifest: &Manifest, names: &Names, faults:
         format!("no source or step `{}`{meant}", reference.id)
     };
     faults.push(Fault::new(id_span, "unknown-from", message));
+}
+
+fn no_main_output(id: &str, kind: &StepKind, place: Span) -> Option<Fault> {
+    if kind.has_main_output() {
+        return None;
+    }
+    let outputs = kind.named_outputs().unwrap_or_default();
+    let outputs: Vec<String> = outputs.iter().map(|output| format!("`{id}.{output}`")).collect();
+    let message = format!("step `{id}` sends its rows to named outputs; write {}", either(&outputs));
+    Some(Fault::new(place, "unknown-output", message))
 }
 
 fn unknown_output(id: &str, output: &str, kind: &StepKind, place: Span) -> Option<Fault> {
@@ -96,6 +110,19 @@ fn unknown_output(id: &str, output: &str, kind: &StepKind, place: Span) -> Optio
         }
     };
     Some(Fault::new(place, "unknown-output", format!("step `{id}` has no output `{output}`; {has}")))
+}
+
+/// Names that mean something else as an output.
+fn output_names(manifest: &Manifest, faults: &mut Faults) {
+    for (_, step) in &manifest.steps {
+        let StepKind::Split(conditions) = &step.kind else { continue };
+        for (name, _) in
+            conditions.iter().filter(|(name, _)| [MAIN_OUTPUT, LATE_OUTPUT, REST_OUTPUT].contains(&&***name))
+        {
+            let message = format!("`{name}` is taken by Weir; choose another name for the output");
+            faults.push(Fault::new(name.span, "reserved", message));
+        }
+    }
 }
 
 fn key_columns(id: &str, key: &[Spanned<String>], faults: &mut Faults) {
@@ -162,9 +189,28 @@ fn unread(manifest: &Manifest, faults: &mut Faults) {
     let sinks = manifest.sinks.iter().map(|(_, sink)| &sink.from);
     let read: BTreeSet<&str> = steps.chain(sinks).map(|from| from_reference(from).id).collect();
     let sources = manifest.sources.iter().map(|(id, _)| (id, "source"));
+    unread_outputs(manifest, faults);
     let ids = sources.chain(manifest.steps.iter().map(|(id, _)| (id, "step")));
     for (id, what) in ids.filter(|(id, _)| !read.contains(id.as_str())) {
         faults.push(Fault::warning(id.span, "unread", format!("no step or sink reads {what} `{id}`")));
+    }
+}
+
+/// Rows of a `split` that go nowhere are lost on purpose or by mistake; say so.
+fn unread_outputs(manifest: &Manifest, faults: &mut Faults) {
+    let steps = manifest.steps.iter().flat_map(|(_, step)| step.inputs().map(|(_, from)| from));
+    let read: BTreeSet<&str> =
+        steps.chain(manifest.sinks.iter().map(|(_, sink)| &sink.from)).map(|from| from.as_str()).collect();
+    for (id, step) in manifest.steps.iter().filter(|(_, step)| !step.kind.has_main_output()) {
+        let outputs = step.kind.named_outputs().unwrap_or_default();
+        let outputs: Vec<String> = outputs.iter().map(|output| format!("{id}.{output}")).collect();
+        if outputs.iter().all(|output| !read.contains(output.as_str())) {
+            continue; // The step as a whole is said to be unread.
+        }
+        for output in outputs.iter().filter(|output| !read.contains(output.as_str())) {
+            let message = format!("no step or sink reads `{output}`: its rows are dropped");
+            faults.push(Fault::warning(id.span, "unread", message));
+        }
     }
 }
 

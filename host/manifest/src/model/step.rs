@@ -3,19 +3,29 @@
 //! A step does one thing; its kind is the key that is there. A new kind is a file here, a line in [`KINDS`], a key of
 //! [`StepKeys`] and a variant of [`StepKind`].
 
+mod dedup;
 mod group;
+mod latest;
 mod plugin;
+mod sample;
+mod sessions;
+mod top;
 mod window;
 
+pub use dedup::{DedupStep, Keep};
 pub use group::GroupStep;
+pub use latest::LatestStep;
 pub use plugin::PluginStep;
+pub use sample::SampleStep;
+pub use sessions::SessionsStep;
+pub use top::TopStep;
 pub use window::{Emit, SessionGap, Showing, WindowShape, WindowStep, WindowTime};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::source::column_names;
-use super::{LATE_OUTPUT, MAX_ENTRIES};
+use super::{LATE_OUTPUT, MAX_ENTRIES, REST_OUTPUT, id_names};
 use crate::entries::Entries;
 use crate::scalar::TimeToLive;
 use crate::schema::one_of;
@@ -30,6 +40,12 @@ const KINDS: &[&[&str]] = &[
     &["key", "plugin"],
     &["where"],
     &["select"],
+    &["split"],
+    &["sample"],
+    &["dedup"],
+    &["latest"],
+    &["top"],
+    &["sessions"],
     &["key", "window", "aggregate"],
     &["key", "aggregate", "ttl"],
 ];
@@ -53,9 +69,12 @@ impl Step {
     /// Whether its results depend on event time.
     pub fn works_in_event_time(&self) -> bool {
         match &self.kind {
+            StepKind::Plugin(_) | StepKind::Where(_) | StepKind::Select(_) => false,
+            StepKind::Split(_) | StepKind::Sample(_) => false,
+            StepKind::Top(top) => top.ttl.is_some(),
+            StepKind::Dedup(_) | StepKind::Latest(_) | StepKind::Sessions(_) => true,
             StepKind::Window(window) => window.time == WindowTime::Event,
             StepKind::Group(group) => group.ttl.limit.is_some(),
-            StepKind::Plugin(_) | StepKind::Where(_) | StepKind::Select(_) => false,
         }
     }
 }
@@ -68,16 +87,47 @@ pub enum StepKind {
     Where(Spanned<String>),
     /// Replaces the columns: name to expression, in order.
     Select(Entries<Spanned<String>>),
+    /// Sends each row to the first output whose condition is true, or to [`REST_OUTPUT`].
+    Split(Entries<Spanned<String>>),
+    Sample(Box<SampleStep>),
+    Dedup(Box<DedupStep>),
+    Latest(Box<LatestStep>),
+    Top(Box<TopStep>),
+    Sessions(Box<SessionsStep>),
     Window(Box<WindowStep>),
     Group(Box<GroupStep>),
 }
 
 impl StepKind {
+    /// How messages call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Plugin(_) => "a plugin",
+            Self::Where(_) => "`where`",
+            Self::Select(_) => "`select`",
+            Self::Split(_) => "`split`",
+            Self::Sample(_) => "`sample`",
+            Self::Dedup(_) => "`dedup`",
+            Self::Latest(_) => "`latest`",
+            Self::Top(_) => "`top`",
+            Self::Sessions(_) => "`sessions`",
+            Self::Window(_) => "a window",
+            Self::Group(_) => "an aggregate by key",
+        }
+    }
+
+    /// Whether rows come out of the step's id alone, without the name of an output.
+    pub fn has_main_output(&self) -> bool {
+        !matches!(self, Self::Split(_))
+    }
+
     /// The outputs beside the main one, addressed as `step.output`; `None` where only the planner knows them.
     pub fn named_outputs(&self) -> Option<Vec<&str>> {
         match self {
             Self::Plugin(_) => None,
-            Self::Where(_) | Self::Select(_) => Some(vec![]),
+            Self::Where(_) | Self::Select(_) | Self::Sample(_) => Some(vec![]),
+            Self::Split(conditions) => Some(conditions.names().chain([REST_OUTPUT]).collect()),
+            Self::Dedup(_) | Self::Latest(_) | Self::Top(_) | Self::Sessions(_) => Some(vec![LATE_OUTPUT]),
             Self::Window(_) | Self::Group(_) => Some(vec![LATE_OUTPUT]),
         }
     }
@@ -98,6 +148,19 @@ struct StepKeys {
     /// Replaces the columns: name to SQL expression.
     #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = column_names()))]
     select: Option<Entries<Expression>>,
+    /// Named outputs: name to SQL expression. A row goes to the first whose expression is true, or to `rest`.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = id_names()))]
+    split: Option<Entries<Expression>>,
+    /// Keeps a share of the rows.
+    sample: Option<SampleStep>,
+    /// Lets one row of each key through.
+    dedup: Option<DedupStep>,
+    /// Keeps the newest row of each key.
+    latest: Option<LatestStep>,
+    /// Ranks the rows of each group.
+    top: Option<TopStep>,
+    /// Numbers the sessions of each key.
+    sessions: Option<SessionsStep>,
     /// Rows with equal keys are counted together; columns or SQL expressions. `[]`: all rows together.
     key: Option<Vec<Expression>>,
     /// Which rows belong together in time.
@@ -147,6 +210,12 @@ impl TryFrom<StepKeys> for Step {
             }
             StepKeys { filter: Some(filter), .. } => StepKind::Where(filter),
             StepKeys { select: Some(select), .. } => StepKind::Select(expressions(select)),
+            StepKeys { split: Some(split), .. } => StepKind::Split(expressions(split)),
+            StepKeys { sample: Some(sample), .. } => StepKind::Sample(Box::new(sample)),
+            StepKeys { dedup: Some(dedup), .. } => StepKind::Dedup(Box::new(dedup)),
+            StepKeys { latest: Some(latest), .. } => StepKind::Latest(Box::new(latest)),
+            StepKeys { top: Some(top), .. } => StepKind::Top(Box::new(top)),
+            StepKeys { sessions: Some(sessions), .. } => StepKind::Sessions(Box::new(sessions)),
             StepKeys { key: Some(key), window: Some(window), aggregate: Some(aggregate), .. } => {
                 StepKind::Window(Box::new(window.step(list(key), expressions(aggregate))?))
             }

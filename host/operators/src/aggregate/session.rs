@@ -224,7 +224,7 @@ impl SessionAggregate {
             }
         }
         if !late.is_empty() {
-            out.late.push(batch.take(&late)?);
+            out.push_late(0, batch.take(&late)?);
         }
         Ok(placed)
     }

@@ -54,14 +54,6 @@ impl Planner<'_> {
         let keys = self.keys(&group.key, input);
         let aggregates = self.aggregates(&group.aggregate, input);
         let (keys, aggregates) = (keys?, aggregates?);
-        if let ChangeMode::Upsert { .. } = input.changes {
-            let message = format!(
-                "the rows of `{}` change, and do not say what they were before; a group-by must take that back",
-                input.from.value
-            );
-            self.fault(Fault::new(input.from.span, "change-mode", message).next("read the step before it"));
-            return None;
-        }
         let planned = PlannedGroup {
             step: Arc::clone(step),
             input: Arc::clone(&input.schema),

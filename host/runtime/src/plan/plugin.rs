@@ -49,11 +49,10 @@ impl Planner<'_> {
         let function = gate.function(&component).map_err(|error| self.contract_faults(plugin, &error)).ok()?;
         let contract = function.contract();
         let raw = gate.output_schemas(&contract);
-        let changes = || if key.is_some() { ChangeMode::Append } else { input.changes.clone() };
         let named = contract.outputs().into_iter().zip(&raw).map(|(output, schema)| {
             let stamped = gate.site.digest_column.as_ref().map(|column| with_digest_column(schema, column));
             let schema = stamped.unwrap_or_else(|| Arc::clone(schema));
-            Output { name: output.name.clone(), schema, changes: changes() }
+            Output { name: output.name.clone(), schema, changes: ChangeMode::Append }
         });
         let outputs = named.collect();
         gate.site.output_names = contract.outputs().iter().map(|output| output.name.clone()).collect();
@@ -85,14 +84,6 @@ impl Planner<'_> {
         plugin: &weir_manifest::PluginStep,
         input: &Side,
     ) -> Option<KeyEncoder> {
-        if input.changes != ChangeMode::Append {
-            let message = format!(
-                "`{}` changes rows that it gave out before; a keyed plugin reads new rows only",
-                input.from.value
-            );
-            self.fault(Fault::new(input.from.span, "updating", message).next("read a stream that only adds rows"));
-            return None;
-        }
         if let Some(column) = &plugin.digest_column {
             let message =
                 "a keyed plugin's rows may come of state that several versions made, so no one digest made them";

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow_schema::{Schema, SchemaRef};
 use weir_codecs::{JsonEncodeOptions, JsonEncoder, RawEncoder};
 use weir_manifest::{Connector, DEAD_LETTERS, Fault, Format, Manifest, SinkMode, Spanned, nearest};
-use weir_stream::ChangeMode;
 
 use super::{Output, Planner, Port, Purpose};
 
@@ -26,11 +25,9 @@ impl Planner<'_> {
         let mut sinks = Vec::new();
         for (id, sink) in manifest.sinks.iter() {
             let Some((from, Output { schema, changes, .. })) = self.port(&sink.from) else { continue };
+            self.sink_fits(id, &sink.from, &sink.mode, &changes);
             let upsert = match &sink.mode {
-                SinkMode::Append => {
-                    self.appends(id, &sink.from, &changes);
-                    None
-                }
+                SinkMode::Append => None,
                 SinkMode::Upsert(columns) => Some(self.upsert_key(columns, &schema)),
             };
             let binding = manifest.binding(id);
@@ -66,17 +63,6 @@ impl Planner<'_> {
             });
         }
         (sinks, dead_letters)
-    }
-
-    /// A row that replaces another has no place in a sink that keeps every row.
-    fn appends(&mut self, id: &Spanned<String>, from: &Spanned<String>, changes: &ChangeMode) {
-        let next = match changes {
-            ChangeMode::Append => return,
-            ChangeMode::Upsert { key } => format!("say `upsert: [{}]`", key.join(", ")),
-            ChangeMode::Retract => "say `upsert` with the columns that tell a row from others".to_owned(),
-        };
-        let message = format!("sink `{}` appends, but rows of `{}` replace earlier ones", id.value, from.value);
-        self.fault(Fault::new(from.span, "append-only", message).next(next));
     }
 
     fn upsert_key(&mut self, columns: &[Spanned<String>], schema: &SchemaRef) -> Vec<String> {

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use weir_manifest::{Entries, Spanned};
+use weir_manifest::{Entries, Fault, Spanned};
 use weir_operators::{Expression, Operator, Predicate, Select, Where};
+use weir_stream::ChangeMode;
 
-use super::{Output, PlannedKind, PlannedStateless, Planner, Side, expression_fault};
+use super::{Output, PlannedKind, PlannedStateless, Planner, Side, changes, expression_fault};
 
-struct PlannedWhere(Predicate);
+struct PlannedWhere(Where);
 
 impl PlannedStateless for PlannedWhere {
     fn operator(&self) -> Result<Box<dyn Operator>, String> {
-        Ok(Box::new(Where::new(self.0.clone())))
+        Ok(Box::new(self.0.clone()))
     }
 }
 
@@ -34,7 +35,11 @@ impl Planner<'_> {
         let predicate = Predicate::compile(condition, &input.schema);
         let predicate = self.compiled(condition, predicate, &input.from)?;
         let output = Output::main(&input.schema, input.changes.clone());
-        Some((vec![output], PlannedKind::Stateless(Box::new(PlannedWhere(predicate)))))
+        let filter = match input.changes {
+            ChangeMode::Upsert { .. } => Where::of_table(predicate),
+            ChangeMode::Append | ChangeMode::Retract => Where::new(predicate),
+        };
+        Some((vec![output], PlannedKind::Stateless(Box::new(PlannedWhere(filter)))))
     }
 
     pub(super) fn select(
@@ -52,8 +57,29 @@ impl Planner<'_> {
             let (_, text) = columns.iter().nth(column).expect("the position is one of the columns given");
             self.fault(expression_fault(text, error, &input.from));
         });
-        let output = Output::main(select.ok()?.output_schema(), input.changes.clone());
+        let changes = self.selected_key(columns, input);
+        let output = Output::main(select.ok()?.output_schema(), changes?);
         let planned = PlannedSelect { columns: pairs, input: Arc::clone(&input.schema) };
         Some((vec![output], PlannedKind::Stateless(Box::new(planned))))
+    }
+
+    /// What rows do behind a `select`: a table's key must be among the columns, under whatever name.
+    fn selected_key(&mut self, columns: &Entries<Spanned<String>>, input: &Side) -> Option<ChangeMode> {
+        let ChangeMode::Upsert { key } = &input.changes else { return Some(input.changes.clone()) };
+        let named = |key: &String| {
+            let is_key = |text: &Spanned<String>| {
+                let compiled = Expression::compile(text, &input.schema).ok();
+                let column = compiled.and_then(|compiled| compiled.as_column());
+                column.is_some_and(|column| input.schema.field(column).name() == key)
+            };
+            columns.iter().find(|(_, text)| is_key(text)).map(|(name, _)| name.value.clone()).ok_or_else(|| key.clone())
+        };
+        let key: Result<Vec<String>, String> = key.iter().map(named).collect();
+        let key = key.map_err(|lost| {
+            let (from, doing) = (&input.from, changes::doing(&input.changes));
+            let message = format!("`{}` {doing}, and this `select` leaves out `{lost}`", from.value);
+            self.fault(Fault::new(from.span, "changes", message).next(format!("select `{lost}`, under any name")));
+        });
+        Some(ChangeMode::Upsert { key: key.ok()? })
     }
 }

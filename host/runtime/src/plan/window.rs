@@ -92,11 +92,6 @@ impl Planner<'_> {
         let keys = self.keys(&window.key, input);
         let aggregates = self.aggregates(&window.aggregate, input);
         let (keys, aggregates) = (keys?, aggregates?);
-        if input.changes != ChangeMode::Append {
-            let message = format!("a window takes new rows alone, and `{}` also changes rows", input.from.value);
-            self.fault(Fault::new(input.from.span, "change-kind", message).next("read what it is made from"));
-            return None;
-        }
         let shape = self.shape(window, input)?;
         let (step, time, showing) = (Arc::clone(step), time(window.time), showing(&window.showing));
         let schema = Arc::clone(&input.schema);

@@ -14,7 +14,8 @@ use weir_operators::{KeyEncoder, Outputs, split};
 use weir_stream::record::NO_TIMESTAMP;
 use weir_stream::time::InputTime;
 use weir_stream::{
-    Batch, Bug, Changes, DeadLetter, PayloadBlock, PayloadBuilder, Reject, RowBlock, SinkData, SourceRecords,
+    Batch, Bug, ChangeKind, Changes, DeadLetter, PayloadBlock, PayloadBuilder, Reject, RowBlock, SinkData,
+    SourceRecords,
 };
 
 use crate::barrier::Barrier;
@@ -60,7 +61,7 @@ impl SinkBuffer {
             Self::Rows { batches } => batches.push((batch.columns, batch.changes)),
             Self::Payloads { encoder, key_encoder, values, keys, timestamps_us, blocks } => {
                 let before = values.byte_len();
-                encoder.encode(&batch.columns, values).map_err(|error| error.to_string())?;
+                encode_values(encoder.as_mut(), &batch, values)?;
                 let grown = values.byte_len() - before;
                 if let Some((columns, encoder)) = key_encoder {
                     let key = batch.columns.project(columns).map_err(|error| error.to_string())?;
@@ -93,6 +94,25 @@ impl SinkBuffer {
     }
 }
 
+/// A row that takes its key away is a payload that is not there: a tombstone.
+fn encode_values(encoder: &mut dyn Encoder, batch: &Batch, values: &mut PayloadBuilder) -> Result<(), String> {
+    if batch.changes == Changes::Inserts {
+        return encoder.encode(&batch.columns, values).map_err(|error| error.to_string());
+    }
+    let is_removal = |row: usize| matches!(batch.changes.kind(row), ChangeKind::Delete | ChangeKind::UpdateBefore);
+    let mut row = 0;
+    while row < batch.rows() {
+        let run = (row..batch.rows()).take_while(|next| is_removal(*next) == is_removal(row)).count();
+        if is_removal(row) {
+            (0..run).for_each(|_| values.push_absent());
+        } else {
+            encoder.encode(&batch.columns.slice(row, run), values).map_err(|error| error.to_string())?;
+        }
+        row += run;
+    }
+    Ok(())
+}
+
 /// Closes the open block; the next one starts with as much room.
 fn block(
     keyed: bool,
@@ -109,29 +129,32 @@ fn block(
     }
 }
 
-/// Puts small batches together; those with change kinds stay as they are.
+/// Puts small batches together, in their order.
 fn blocks(batches: Vec<(RecordBatch, Changes)>) -> Result<Vec<RowBlock>, arrow_schema::ArrowError> {
     let mut blocks: Vec<RowBlock> = Vec::new();
-    let mut run: Vec<RecordBatch> = Vec::new();
+    let mut run: Vec<(RecordBatch, Changes)> = Vec::new();
     let mut rows = 0;
     for (batch, changes) in batches {
-        let inserts = changes == Changes::Inserts;
-        if !run.is_empty() && (!inserts || rows + batch.num_rows() > ROWS_PER_BLOCK) {
-            blocks.push(RowBlock { rows: concat_batches(&run[0].schema(), &run)?, changes: Changes::Inserts });
-            run.clear();
+        if !run.is_empty() && rows + batch.num_rows() > ROWS_PER_BLOCK {
+            blocks.push(row_block(&std::mem::take(&mut run))?);
             rows = 0;
         }
-        if inserts {
-            rows += batch.num_rows();
-            run.push(batch);
-        } else {
-            blocks.push(RowBlock { rows: batch, changes });
-        }
+        rows += batch.num_rows();
+        run.push((batch, changes));
     }
     if !run.is_empty() {
-        blocks.push(RowBlock { rows: concat_batches(&run[0].schema(), &run)?, changes: Changes::Inserts });
+        blocks.push(row_block(&run)?);
     }
     Ok(blocks)
+}
+
+fn row_block(run: &[(RecordBatch, Changes)]) -> Result<RowBlock, arrow_schema::ArrowError> {
+    let rows = concat_batches(&run[0].0.schema(), run.iter().map(|(rows, _)| rows))?;
+    if run.iter().all(|(_, changes)| *changes == Changes::Inserts) {
+        return Ok(RowBlock { rows, changes: Changes::Inserts });
+    }
+    let kinds = run.iter().flat_map(|(rows, changes)| (0..rows.num_rows()).map(|row| changes.kind(row) as u8));
+    Ok(RowBlock { rows, changes: Changes::PerRow(kinds.collect()) })
 }
 
 /// The way from one task to all tasks of a keyed stage.
@@ -310,3 +333,6 @@ impl TaskOutput {
         Ok((outputs, letters))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! A step that ranks the rows of each group.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Expression;
+use crate::scalar::Duration;
+use crate::span::Spanned;
+
+/// The first rows of each group in an order, as a table by group and rank that is kept up to date.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "`top`")]
+pub struct TopStep {
+    /// Rows of each group.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub rows: u16,
+    /// The columns that name a group. `[]`: all rows are one.
+    #[schemars(with = "Vec<Expression>")]
+    pub key: Vec<Spanned<String>>,
+    /// SQL expressions, each with `desc` behind it where the largest come first.
+    #[schemars(with = "Vec<Expression>", extend("minItems" = 1))]
+    pub by: Vec<Spanned<String>>,
+    /// Name of the column with the rank, from 1; absent: `rank`.
+    #[schemars(with = "Option<String>", extend("x-format" = "column-name"))]
+    pub rank: Option<Spanned<String>>,
+    /// How long of event time a group stays without a newer row among its first; absent: for ever.
+    pub ttl: Option<Spanned<Duration>>,
+}
