@@ -130,6 +130,26 @@ impl KeyBatch {
     }
 }
 
+/// Whether a column of a key is null: such a key matches nothing in a join.
+pub fn has_null(key: &[u8]) -> bool {
+    let mut rest = key;
+    while let Some((tag, value)) = rest.split_first() {
+        let width = match *tag {
+            tag::NULL => return true,
+            tag::FALSE | tag::TRUE => 0,
+            tag::DATE => 4,
+            tag::TIMESTAMP => 8 + 4,
+            tag::DECIMAL => 1 + 16,
+            tag::UTF8 | tag::BINARY => {
+                value.first_chunk().map_or(value.len(), |length| 4 + u32::from_be_bytes(*length) as usize)
+            }
+            _ => 8,
+        };
+        rest = value.get(width..).unwrap_or_default();
+    }
+    false
+}
+
 /// Rows with their keys: what crosses an exchange, so that keys are encoded and hashed once.
 #[derive(Debug, Clone)]
 pub struct KeyedBatch {

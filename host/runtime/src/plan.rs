@@ -9,6 +9,7 @@ mod by_key;
 mod changes;
 mod component;
 mod group;
+mod join;
 mod plugin;
 mod process;
 mod route;
@@ -320,6 +321,7 @@ impl Planner<'_> {
             StepKind::Plugin(plugin) => self.plugin(&step_id, plugin, main, manifest)?,
             StepKind::Window(window) => self.window(&step_id, window, main)?,
             StepKind::Group(group) => self.group(&step_id, group, main)?,
+            StepKind::Join(join) => self.join(&step_id, join, main, sides.get(1)?)?,
         };
         Some(PlannedStep { id: step_id, inputs, outputs, kind })
     }

@@ -5,6 +5,7 @@
 
 mod dedup;
 mod group;
+mod join;
 mod latest;
 mod plugin;
 mod sample;
@@ -14,6 +15,7 @@ mod window;
 
 pub use dedup::{DedupStep, Keep};
 pub use group::GroupStep;
+pub use join::{JoinStep, JoinTime, JoinWord};
 pub use latest::LatestStep;
 pub use plugin::PluginStep;
 pub use sample::SampleStep;
@@ -25,7 +27,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::source::column_names;
-use super::{LATE_OUTPUT, MAX_ENTRIES, REST_OUTPUT, id_names};
+use super::{LATE_OUTPUT, LATE_OUTPUTS, MAX_ENTRIES, REST_OUTPUT, id_names};
 use crate::entries::Entries;
 use crate::scalar::TimeToLive;
 use crate::schema::one_of;
@@ -48,6 +50,7 @@ const KINDS: &[&[&str]] = &[
     &["sessions"],
     &["key", "window", "aggregate"],
     &["key", "aggregate", "ttl"],
+    &["join"],
 ];
 
 /// One node between sources and sinks.
@@ -63,7 +66,11 @@ pub struct Step {
 impl Step {
     /// Everything that the step reads, by port; ports are numbered without a gap.
     pub fn inputs(&self) -> impl Iterator<Item = (usize, &Spanned<String>)> {
-        self.from.iter().map(|from| (0, from))
+        let other = match &self.kind {
+            StepKind::Join(join) => Some((1, &join.with)),
+            _ => None,
+        };
+        self.from.iter().map(|from| (0, from)).chain(other)
     }
 
     /// Whether its results depend on event time.
@@ -75,6 +82,7 @@ impl Step {
             StepKind::Dedup(_) | StepKind::Latest(_) | StepKind::Sessions(_) => true,
             StepKind::Window(window) => window.time == WindowTime::Event,
             StepKind::Group(group) => group.ttl.limit.is_some(),
+            StepKind::Join(_) => true,
         }
     }
 }
@@ -96,6 +104,7 @@ pub enum StepKind {
     Sessions(Box<SessionsStep>),
     Window(Box<WindowStep>),
     Group(Box<GroupStep>),
+    Join(Box<JoinStep>),
 }
 
 impl StepKind {
@@ -113,6 +122,7 @@ impl StepKind {
             Self::Sessions(_) => "`sessions`",
             Self::Window(_) => "a window",
             Self::Group(_) => "an aggregate by key",
+            Self::Join(_) => "a join",
         }
     }
 
@@ -129,6 +139,7 @@ impl StepKind {
             Self::Split(conditions) => Some(conditions.names().chain([REST_OUTPUT]).collect()),
             Self::Dedup(_) | Self::Latest(_) | Self::Top(_) | Self::Sessions(_) => Some(vec![LATE_OUTPUT]),
             Self::Window(_) | Self::Group(_) => Some(vec![LATE_OUTPUT]),
+            Self::Join(_) => Some(LATE_OUTPUTS.to_vec()),
         }
     }
 }
@@ -170,6 +181,8 @@ struct StepKeys {
     aggregate: Option<Entries<Expression>>,
     /// Without a window: how long a key without new rows is held, in event time.
     ttl: Option<Spanned<TimeToLive>>,
+    /// Joins what the step is `from`, the left side, with another stream.
+    join: Option<JoinStep>,
 }
 
 /// What a step reads; the deserializer picks by the kind of node.
@@ -222,6 +235,7 @@ impl TryFrom<StepKeys> for Step {
             StepKeys { key: Some(key), aggregate: Some(aggregate), ttl: Some(ttl), .. } => {
                 StepKind::Group(Box::new(GroupStep { key: list(key), aggregate: expressions(aggregate), ttl }))
             }
+            StepKeys { join: Some(join), .. } => StepKind::Join(Box::new(join)),
             _ => return Err("a step without a kind".to_owned()),
         };
         Ok(Self { from: keys.from.list(), kind })

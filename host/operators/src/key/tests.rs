@@ -225,3 +225,17 @@ fn without_key_columns_all_rows_share_the_empty_key() {
     assert_eq!((keyed.keys.len(), keyed.keys.key(0), keyed.keys.key(1)), (2, [].as_slice(), [].as_slice()));
     assert_eq!(keyed.keys.hashes()[0], key::hash(b""));
 }
+
+#[test]
+fn a_null_is_found_in_any_column_of_a_key_and_never_in_the_bytes_of_a_value() {
+    for column in extremes() {
+        let zeros: ArrayRef = Arc::new(StringArray::from(vec!["\0\0"; column.len()]));
+        let keys = keys_of(&[zeros, Arc::clone(&column)]);
+        (0..keys.len()).for_each(|row| assert_eq!(has_null(keys.key(row)), column.is_null(row), "{column:?} {row}"));
+    }
+    let zeros: [ArrayRef; 2] =
+        [Arc::new(BinaryArray::from(vec![&[0u8; 9][..]])), Arc::new(Int64Array::from(vec![i64::MIN]))];
+    assert!(!has_null(keys_of(&zeros).key(0)) && !has_null(&[]));
+    let last_null: [ArrayRef; 2] = [Arc::clone(&zeros[0]), Arc::new(Int64Array::from(vec![None::<i64>]))];
+    assert!(has_null(keys_of(&last_null).key(0)));
+}

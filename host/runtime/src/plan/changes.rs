@@ -27,6 +27,8 @@ fn takes_changes(kind: &StepKind, changes: &ChangeMode) -> bool {
         StepKind::Window(_) => false,
         // Takes back what it is told to take back; a replacing row does not say what it replaces.
         StepKind::Group(_) => *changes == ChangeMode::Retract,
+        // It looks at each side by itself: a table may stand on the right of `as_of`.
+        StepKind::Join(_) => true,
     }
 }
 

@@ -1,0 +1,425 @@
+//! The join of a stream with a table as it was: each left row meets the version of its key that was valid at its time.
+//!
+//! Invariant: a left row waits until the watermark has passed it, so every version that could be valid then is there,
+//! whatever the batches and tasks. A version is held until the watermark has passed the next one of its key; the newest is
+//! held for ever, a deletion for [`DELETION_KEPT_US`].
+//!
+//! The right side is an upsert stream, or plain rows of which the newest by event time counts. A row that comes late is still
+//! the newest of its key from the watermark on, unless a newer one is known: then it leaves by the late output.
+//!
+//! Stored: left rows as [`RowsTable`] has them, with tag 0; versions by key, behind a byte 1. The value of a key, version 1,
+//! is its versions in the order in which they came, each: valid from (i64), event time (i64), length of the row (u32; all bits
+//! set: the key was deleted), all little-endian, then the row.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use weir_state::table::{DeltaWriter, MapTable, NewRow, RowId, RowsTable, StateValue, TableError};
+use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
+use weir_stream::{Batch, ChangeKind, Reject};
+
+use super::pairs::{Pairs, SideRows};
+use super::streams::{PAIRS_AT_ONCE, internal};
+use super::{JoinKind, LEFT, RIGHT, STAGE};
+use crate::key::{KeyedBatch, has_null};
+use crate::keyed::{KeyedOperator, same};
+use crate::operator::{Outputs, StepFault};
+use crate::window::WindowGrid;
+
+/// Left rows leave the state in pieces of this length.
+const BUCKET_US: i64 = 5_000_000;
+
+/// How long a deletion is remembered, so that older rows of its key that come late do not bring it back: an hour.
+pub const DELETION_KEPT_US: i64 = 3_600_000_000;
+
+const VERSIONS_TAG: u8 = 1;
+
+/// A join with a table as of event time, for a range of key groups.
+#[derive(Debug, Clone)]
+pub struct TemporalJoin {
+    kind: JoinKind,
+    pairs: Pairs,
+    layout: String,
+    buckets: WindowGrid,
+    left: RowsTable,
+    /// Left rows by time.
+    waiting: BinaryHeap<Reverse<(i64, RowId)>>,
+    versions: MapTable<Versions>,
+    /// When versions that are held may go, by key.
+    ending: BinaryHeap<Reverse<(i64, u16, Box<[u8]>)>>,
+    watermark_us: i64,
+}
+
+/// What is known of one key, in the order in which it came.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Versions(Vec<Version>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Version {
+    /// The first time at which left rows see it: its event time, or the watermark that it came behind.
+    from_us: i64,
+    time_us: i64,
+    /// None: the key was deleted.
+    row: Option<Box<[u8]>>,
+}
+
+impl Version {
+    /// When it may go for itself, whatever follows.
+    fn until_us(&self) -> i64 {
+        match self.row {
+            Some(_) => i64::MAX,
+            None => self.from_us.saturating_add(DELETION_KEPT_US),
+        }
+    }
+}
+
+/// The length of a row that is not there.
+const DELETED: u32 = u32::MAX;
+
+impl StateValue for Versions {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        for Version { from_us, time_us, row } in &self.0 {
+            bytes.extend_from_slice(&from_us.to_le_bytes());
+            bytes.extend_from_slice(&time_us.to_le_bytes());
+            bytes.extend_from_slice(&row.as_ref().map_or(DELETED, |row| row.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(row.as_deref().unwrap_or_default());
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, String> {
+        let (mut versions, mut rest) = (Vec::new(), bytes);
+        while !rest.is_empty() {
+            let (version, after) = version(rest).ok_or("it ends within a version")?;
+            versions.push(version);
+            rest = after;
+        }
+        Ok(Self(versions))
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let rows: usize = self.0.iter().map(|version| version.row.as_ref().map_or(0, |row| row.len())).sum();
+        self.0.capacity() * size_of::<Version>() + rows
+    }
+}
+
+fn version(bytes: &[u8]) -> Option<(Version, &[u8])> {
+    let (from_us, rest) = bytes.split_first_chunk()?;
+    let (time_us, rest) = rest.split_first_chunk()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (row, rest) = match u32::from_le_bytes(*length) {
+        DELETED => (None, rest),
+        length => rest.split_at_checked(length as usize).map(|(row, rest)| (Some(row.into()), rest))?,
+    };
+    Some((Version { from_us: i64::from_le_bytes(*from_us), time_us: i64::from_le_bytes(*time_us), row }, rest))
+}
+
+impl Versions {
+    /// The version that a left row of this time sees: the newest of those that it may see, of equals the last to come.
+    fn at(&self, time_us: i64) -> Option<&Version> {
+        self.0.iter().filter(|version| version.from_us <= time_us).max_by_key(|version| version.time_us)
+    }
+
+    /// What is left when that goes which no left row at or behind the watermark can see; none where nothing goes.
+    fn pruned(&self, watermark_us: i64) -> Option<Self> {
+        let seen = self.0.iter().enumerate().filter(|(_, version)| version.from_us <= watermark_us);
+        let (best, newest) = seen.max_by_key(|(_, version)| version.time_us)?;
+        // Without a version there is nothing, with or without a deletion that says so.
+        let is_kept = newest.row.is_some() || newest.until_us() > watermark_us;
+        let stays = |place: usize, version: &Version| {
+            let may_be_seen = version.from_us > watermark_us && version.time_us >= newest.time_us;
+            if place == best { is_kept } else { may_be_seen }
+        };
+        let left = self.0.iter().enumerate().filter(|(place, version)| stays(*place, version));
+        let left: Vec<Version> = left.map(|(_, version)| version.clone()).collect();
+        (left.len() < self.0.len()).then_some(Self(left))
+    }
+}
+
+impl TemporalJoin {
+    /// `kind`: `inner` or `left`; `sides`: the columns of either; `key_groups`: those of this task.
+    ///
+    /// # Errors
+    /// For people: columns that do not go together.
+    pub fn new(
+        step: &Arc<str>,
+        kind: JoinKind,
+        prefix: &str,
+        sides: [&SchemaRef; 2],
+        key_groups: Range<u16>,
+    ) -> Result<Self, String> {
+        let pairs = Pairs::new(step, kind, prefix, true, sides)?;
+        let [left, right] = [LEFT, RIGHT].map(|side| pairs.formats[side].layout());
+        Ok(Self {
+            kind,
+            layout: format!("join-as-of/1 {} left {left} right {right}", kind.name()),
+            pairs,
+            buckets: WindowGrid::tumbling(BUCKET_US, 0).expect("its size is above zero"),
+            left: RowsTable::new(LEFT as u8, key_groups.clone()),
+            waiting: BinaryHeap::new(),
+            versions: MapTable::new(key_groups),
+            ending: BinaryHeap::new(),
+            watermark_us: NO_WATERMARK,
+        })
+    }
+
+    pub fn output_schema(&self) -> &SchemaRef {
+        self.pairs.output()
+    }
+
+    fn take_left(&mut self, keyed: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault> {
+        let KeyedBatch { batch, keys } = keyed;
+        let (mut late, mut alone, mut rejects) = (Vec::new(), Vec::new(), Vec::new());
+        let writer = self.pairs.formats[LEFT].writer(&batch.columns);
+        let mut bytes = Vec::new();
+        for row in 0..batch.rows() {
+            let time_us = batch.event_times_us[row];
+            let kind = batch.changes.kind(row);
+            if kind != ChangeKind::Insert {
+                let reason = format!("a join takes new rows alone, this one is {kind:?}");
+                rejects.push(Reject::new(row as u32, "change-kind", reason));
+            } else if time_us < batch.watermarks_us[row].max(self.watermark_us) {
+                late.push(row as u32);
+            } else if has_null(keys.key(row)) {
+                alone.push(row as u32);
+            } else if let Some((bucket, _)) = self.buckets.pane_of(time_us) {
+                bytes.clear();
+                writer.write(row, &mut bytes);
+                let (hash, key) = (keys.hashes()[row], keys.key(row));
+                let new = NewRow { time_us, is_marked: false, hash, key, row: &bytes };
+                let id = self.left.insert(bucket, keys.key_groups()[row], new).map_err(|error| internal(&error))?;
+                self.waiting.push(Reverse((time_us, id)));
+            } else {
+                let reason = format!("nothing can be held for event time {time_us} us in 64-bit microseconds");
+                rejects.push(Reject::new(row as u32, "event-time", reason));
+            }
+        }
+        out.reject(STAGE, batch, rejects)?;
+        out.push_late(LEFT, batch.take(&late)?);
+        if self.kind == JoinKind::Left && !alone.is_empty() {
+            let times_us: Vec<i64> = alone.iter().map(|row| batch.event_times_us[*row as usize]).collect();
+            let absent = SideRows::Absent(alone.len());
+            out.push(0, self.pairs.beside(&SideRows::Incoming(&batch.columns, alone), &absent, times_us)?);
+        }
+        Ok(())
+    }
+
+    fn take_right(&mut self, keyed: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault> {
+        let KeyedBatch { batch, keys } = keyed;
+        let writer = self.pairs.formats[RIGHT].writer(&batch.columns);
+        let (mut late, mut bytes) = (Vec::new(), Vec::new());
+        for row in 0..batch.rows() {
+            let is_there = match batch.changes.kind(row) {
+                ChangeKind::Insert | ChangeKind::UpdateAfter => true,
+                ChangeKind::Delete => false,
+                ChangeKind::UpdateBefore => continue,
+            };
+            if has_null(keys.key(row)) {
+                continue;
+            }
+            bytes.clear();
+            if is_there {
+                writer.write(row, &mut bytes);
+            }
+            let version = self.version(batch, row, is_there.then(|| bytes.as_slice().into()));
+            if !self.put(keys.key_groups()[row], keys.key(row), version)? {
+                late.push(row as u32);
+            }
+        }
+        out.push_late(RIGHT, batch.take(&late)?);
+        Ok(())
+    }
+
+    fn version(&self, batch: &Batch, row: usize, kept: Option<Box<[u8]>>) -> Version {
+        let time_us = batch.event_times_us[row];
+        let from_us = time_us.max(batch.watermarks_us[row]).max(self.watermark_us);
+        Version { from_us, time_us, row: kept }
+    }
+
+    /// Takes in a version, unless a newer one is valid already.
+    fn put(&mut self, key_group: u16, key: &[u8], version: Version) -> Result<bool, StepFault> {
+        let stored = stored_key(key);
+        let (from_us, until_us) = (version.from_us, version.until_us());
+        let taken = self.versions.update(key_group, &stored, |held| {
+            let versions = held.get_or_insert_default();
+            if versions.at(from_us).is_some_and(|newer| newer.time_us > version.time_us) {
+                return None;
+            }
+            versions.0.push(version);
+            Some(versions.0.len())
+        });
+        let taken = taken.map_err(|error| internal(&error))?;
+        if taken.is_some() && until_us < i64::MAX {
+            self.ending.push(Reverse((until_us, key_group, stored.clone().into())));
+        }
+        if taken.is_some_and(|versions| versions > 1) {
+            self.ending.push(Reverse((from_us, key_group, stored.into())));
+        }
+        Ok(taken.is_some())
+    }
+
+    fn pass(&mut self, watermark_us: i64, out: &mut Outputs) -> Result<(), StepFault> {
+        if watermark_us <= self.watermark_us {
+            return Ok(());
+        }
+        self.watermark_us = watermark_us;
+        let due = self.take_due();
+        for rows in due.chunks(PAIRS_AT_ONCE) {
+            self.give(rows, out)?;
+        }
+        while let Some(bucket) = self.left.first_bucket().filter(|start| self.is_past(self.buckets.end_of(*start) - 1))
+        {
+            self.left.drop_bucket(bucket);
+        }
+        self.prune()
+    }
+
+    /// Gives out left rows beside what was valid at their time.
+    fn give(&self, rows: &[(i64, RowId)], out: &mut Outputs) -> Result<(), StepFault> {
+        let (mut left, mut right, mut times_us) = (Vec::new(), Vec::new(), Vec::new());
+        for (time_us, id) in rows {
+            let key = stored_key(self.left.key(*id).unwrap_or_default());
+            let versions = self.versions.get(id.key_group, &key);
+            let version = versions.and_then(|versions| versions.at(*time_us)?.row.as_deref());
+            if version.is_some() || self.kind == JoinKind::Left {
+                left.push(self.left.row(*id));
+                right.push(version);
+                times_us.push(*time_us);
+            }
+        }
+        if !times_us.is_empty() {
+            out.push(0, self.pairs.beside(&SideRows::Stored(left), &SideRows::Stored(right), times_us)?);
+        }
+        Ok(())
+    }
+
+    /// Left rows that the watermark has passed, by time.
+    fn take_due(&mut self) -> Vec<(i64, RowId)> {
+        let mut due = Vec::new();
+        while let Some(Reverse((time_us, id))) = self.waiting.peek().copied().filter(|next| self.is_past(next.0.0)) {
+            self.waiting.pop();
+            if self.left.row(id).is_some() {
+                due.push((time_us, id));
+            }
+        }
+        due
+    }
+
+    fn is_past(&self, time_us: i64) -> bool {
+        self.watermark_us > time_us || self.watermark_us == END_OF_TIME
+    }
+
+    /// Lets versions go whose successor the watermark has reached. A key of which nothing goes is not touched: it would be
+    /// written again.
+    fn prune(&mut self) -> Result<(), StepFault> {
+        while self.ending.peek().is_some_and(|Reverse((from_us, _, _))| *from_us <= self.watermark_us) {
+            let Some(Reverse((_, key_group, key))) = self.ending.pop() else { break };
+            let held = self.versions.get(key_group, &key);
+            let Some(left) = held.and_then(|versions| versions.pruned(self.watermark_us)) else { continue };
+            let left = Some(left).filter(|left| !left.0.is_empty());
+            self.versions.update(key_group, &key, |held| *held = left).map_err(|error| internal(&error))?;
+        }
+        Ok(())
+    }
+}
+
+fn stored_key(key: &[u8]) -> Vec<u8> {
+    let mut stored = Vec::with_capacity(1 + key.len());
+    stored.push(VERSIONS_TAG);
+    stored.extend_from_slice(key);
+    stored
+}
+
+impl KeyedOperator for TemporalJoin {
+    fn process(&mut self, port: usize, rows: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault> {
+        match port {
+            LEFT => self.take_left(rows, out),
+            _ => self.take_right(rows, out),
+        }
+    }
+
+    fn advance(&mut self, watermark_us: i64, out: &mut Outputs) -> Result<(), StepFault> {
+        self.pass(watermark_us, out)
+    }
+
+    fn restore_watermark(&mut self, watermark_us: i64) {
+        self.watermark_us = self.watermark_us.max(watermark_us);
+        // These were given out before the watermark was stored.
+        self.take_due();
+    }
+
+    fn seal(&mut self, delta: &mut dyn DeltaWriter) {
+        self.left.seal(delta);
+        self.versions.seal(delta);
+    }
+
+    fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
+        self.left.for_each(key_group, entry);
+        self.versions.for_each(key_group, entry);
+        Ok(())
+    }
+
+    fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {
+        if self.left.owns(key) {
+            let id = self.left.restore_put(key_group, key, value)?;
+            let time_us = self.left.time_us(id).unwrap_or_default();
+            self.waiting.push(Reverse((time_us, id)));
+            return Ok(());
+        }
+        self.versions.restore_put(key_group, key, value)?;
+        let held = self.versions.get(key_group, key).map(|versions| versions.0.as_slice()).unwrap_or_default();
+        if !matches!(held, [Version { row: Some(_), .. }]) {
+            let ends = held.iter().flat_map(|version| [version.from_us, version.until_us()]);
+            self.ending.extend(ends.map(|end_us| Reverse((end_us, key_group, key.into()))));
+        }
+        Ok(())
+    }
+
+    fn restore_delete(&mut self, key_group: u16, key: &[u8]) -> Result<(), TableError> {
+        match self.left.owns(key) {
+            true => self.left.restore_delete(key_group, key),
+            false => self.versions.restore_delete(key_group, key),
+        }
+    }
+
+    fn part(&self, key_groups: Range<u16>) -> Box<dyn KeyedOperator> {
+        Box::new(Self {
+            pairs: self.pairs.clone(),
+            layout: self.layout.clone(),
+            buckets: self.buckets.clone(),
+            left: RowsTable::new(LEFT as u8, key_groups.clone()),
+            waiting: BinaryHeap::new(),
+            versions: MapTable::new(key_groups),
+            ending: BinaryHeap::new(),
+            ..*self
+        })
+    }
+
+    fn absorb(&mut self, part: Box<dyn KeyedOperator>) -> Result<(), TableError> {
+        let Self { left, mut waiting, versions, mut ending, .. } = same::<Self>(part);
+        self.left.absorb(left)?;
+        self.versions.absorb(versions)?;
+        self.waiting.append(&mut waiting);
+        self.ending.append(&mut ending);
+        Ok(())
+    }
+
+    fn state_layout(&self) -> &str {
+        &self.layout
+    }
+
+    fn late_because(&self) -> (&'static str, &'static str) {
+        (STAGE, "what was valid then was let go")
+    }
+
+    fn keys(&self) -> usize {
+        self.left.keys() + self.versions.len()
+    }
+
+    fn byte_size(&self) -> usize {
+        let waiting = self.waiting.capacity() * size_of::<(i64, RowId)>();
+        self.left.byte_size() + self.versions.byte_size() + waiting + self.ending.capacity() * 32
+    }
+}
