@@ -52,6 +52,7 @@ deny:
 
 soak: plugins
 	$(CARGO) build $(WORKSPACE) --bin weir --bin weir-soak
+	WEIR_GOLDEN=all WEIR_SEEDS=100000 $(CARGO) test $(WORKSPACE) --test cases --test simulation
 	$(RELEASE)/weir-soak
 
 # A workspace of its own. The last three need a real Kafka.

@@ -7,6 +7,7 @@ mod allocator;
 mod client;
 mod dead_letters;
 mod demo;
+mod explain;
 mod generate;
 mod load;
 mod output;
@@ -51,6 +52,9 @@ enum Command {
     /// Say what a running pipeline does: rows, versions, epochs, what waits.
     #[command(after_help = status::EXAMPLES)]
     Status(client::Server),
+    /// Say why a window has not fired: who holds event time, and what would release it.
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::ExplainArgs),
     /// End a running pipeline as SIGTERM does: seal, make durable, expose.
     #[command(after_help = "Examples:\n  weir stop")]
     Stop(client::Server),
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
         Command::Test(args) => trial::test(&args, cli.output),
         Command::Schema => output::print_json(&weir_manifest::schema_json()),
         Command::Status(server) => status::status(&server, cli.output),
+        Command::Explain(args) => explain::explain(&args, cli.output),
         Command::Stop(server) => status::stop(&server, cli.output),
         Command::Swap(args) => swap::swap(&args, cli.output),
         Command::Dev(args) => swap::dev(&args),

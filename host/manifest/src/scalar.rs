@@ -290,9 +290,23 @@ text_scalar!(
 );
 
 impl Instant {
+    pub fn from_us(us: i64) -> Self {
+        Self { us }
+    }
+
     /// Microseconds since the Unix epoch.
     pub fn as_us(self) -> i64 {
         self.us
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.us) {
+            Ok(instant) => instant.fmt(f),
+            // Beyond the calendar.
+            Err(_) => write!(f, "{} us", self.us),
+        }
     }
 }
 

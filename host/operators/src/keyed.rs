@@ -126,6 +126,19 @@ pub trait KeyedOperator: Any + Send {
     fn cold_bytes(&self) -> u64 {
         0
     }
+
+    /// Windows that are open, for steps that have some: for people who ask why nothing comes out.
+    fn windows(&self) -> Option<OpenWindows> {
+        None
+    }
+}
+
+/// What waits for event time in one task.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenWindows {
+    pub panes: usize,
+    /// The watermark at which the next one fires.
+    pub next_fire_us: Option<i64>,
 }
 
 /// The version of a user's function that runs from the next epoch on.

@@ -103,7 +103,8 @@ pub fn run(
     let (task_events, task_events_in) = unbounded();
     let wakes: Vec<Wake> = (0..setup.workers).map(|_| Wake::default()).collect();
     let clock = setup.outside.clock.clone();
-    let shared = Arc::new(Shared::new(wakes.clone(), task_events, clock, state_budget(plan, setup)));
+    let partitions = readers.iter().map(Vec::len).sum();
+    let shared = Arc::new(Shared::new(wakes.clone(), task_events, clock, state_budget(plan, setup), partitions));
     let assembled =
         assemble::Assembly { plan, setup, key_groups, plugins: &plugins, status, wakes: &wakes, meta: &mut meta }
             .build(readers, recovered.state, &shared.state_budget)?;

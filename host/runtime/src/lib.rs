@@ -19,6 +19,7 @@
 //! and the one module that binds them.
 
 pub mod admin;
+mod alignment;
 mod barrier;
 mod bind;
 mod channel;
@@ -53,5 +54,5 @@ pub use incarnation::{Setup, StartError};
 pub use outside::{Bindings, Outside};
 pub use pipeline::{End, Pipeline, RunError};
 pub use plan::{Plan, Purpose, plan};
-pub use status::{PipelineState, Status};
+pub use status::{PartitionStatus, PipelineState, StageStatus, Status};
 pub use weir_state::{Disk, RealDisk};

@@ -150,7 +150,17 @@ mod tests {
         status.plugins.insert("clean".into(), PluginStatus { name, version, running, manifest, watched: false });
         status.sinks.insert("sales".into(), SinkStatus::default());
         let (next_offset, watermark_us, lag) = (Some(1), Some(1), Some(1));
-        let partition = PartitionStatus { partition: 0, next_offset, watermark_us, idle: false, ended: false, lag };
+        let partition = PartitionStatus {
+            partition: 0,
+            next_offset,
+            watermark_us,
+            idle: false,
+            ended: false,
+            lag,
+            quiet_ms: 0,
+            idle_after_ms: None,
+            waits: false,
+        };
         status.sources.insert("events".into(), vec![partition]);
         status
     }

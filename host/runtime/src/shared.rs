@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::Sender;
 use weir_stream::FunctionFault;
 
+use crate::alignment::Alignment;
 use crate::barrier::{Barrier, TaskPart};
 use crate::channel::Wake;
 use crate::clock::Clock;
@@ -41,6 +42,7 @@ pub enum TaskFault {
 /// The control block of one incarnation of a pipeline.
 pub struct Shared {
     pub clock: Clock,
+    pub alignment: Alignment,
     current: AtomicU64,
     barrier: Mutex<Option<Arc<Barrier>>>,
     pub paused: AtomicBool,
@@ -56,9 +58,16 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(wakes: Vec<Wake>, events: Sender<TaskEvent>, clock: Clock, state_budget: StateBudget) -> Self {
+    pub fn new(
+        wakes: Vec<Wake>,
+        events: Sender<TaskEvent>,
+        clock: Clock,
+        state_budget: StateBudget,
+        partitions: usize,
+    ) -> Self {
         Self {
             clock,
+            alignment: Alignment::new(partitions),
             current: AtomicU64::new(0),
             barrier: Mutex::new(None),
             paused: AtomicBool::new(false),

@@ -1,6 +1,8 @@
 //! What a running pipeline shows: one board that tasks and coordinator write and that screens, the admin API and metrics
 //! read. Nothing is decided here.
 
+mod stage;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +16,8 @@ use crate::barrier::StepCounts;
 use crate::coordinator::SwapResult;
 use crate::meta::EpochMeta;
 use crate::state_budget::StateSize;
+
+pub use stage::{Stage, StageMeter, StageStatus};
 
 /// Where a pipeline is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,18 +94,26 @@ pub struct PartitionMeter {
     /// -1 while unknown.
     pub lag: AtomicI64,
     pub next_offset: AtomicI64,
+    /// Since it was last found with records, or not read to its end.
+    pub quiet_ms: AtomicU64,
+    pub idle_after_ms: Option<u64>,
+    /// It is ahead of slower partitions and not read.
+    pub waits: AtomicBool,
 }
 
 impl PartitionMeter {
-    pub fn new(source: Arc<str>, partition: u32) -> Self {
+    pub fn new(source: Arc<str>, partition: u32, idle_after_ms: Option<u64>) -> Self {
         Self {
             source,
+            idle_after_ms,
             partition,
             watermark_us: AtomicI64::new(NO_WATERMARK),
             idle: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             lag: AtomicI64::new(-1),
             next_offset: AtomicI64::new(-1),
+            quiet_ms: AtomicU64::new(0),
+            waits: AtomicBool::new(false),
         }
     }
 }
@@ -133,6 +145,12 @@ pub struct PartitionStatus {
     pub idle: bool,
     pub ended: bool,
     pub lag: Option<u64>,
+    /// Since the last record; 0 while it is not read to its end.
+    pub quiet_ms: u64,
+    /// After so long it counts as idle.
+    pub idle_after_ms: Option<u64>,
+    /// It is further ahead than `alignment` lets it be.
+    pub waits: bool,
 }
 
 /// The last swap and what became of it.
@@ -159,6 +177,8 @@ pub struct Status {
     /// Since the last epoch became durable.
     pub durable_ago_ms: Option<u64>,
     pub sources: BTreeMap<String, Vec<PartitionStatus>>,
+    /// Keyed steps.
+    pub stages: BTreeMap<String, StageStatus>,
     pub steps: BTreeMap<String, StepCounts>,
     /// Keyed state by step, where there is any.
     pub state_by_step: BTreeMap<String, StateSize>,
@@ -195,6 +215,7 @@ pub struct StatusBoard {
     board: Mutex<Board>,
     meters: Mutex<BTreeMap<Arc<str>, Arc<StepMeter>>>,
     partitions: Mutex<Vec<Arc<PartitionMeter>>>,
+    stages: Mutex<Vec<Stage>>,
 }
 
 impl StatusBoard {
@@ -221,6 +242,7 @@ impl StatusBoard {
             board: Mutex::new(board),
             meters: Mutex::default(),
             partitions: Mutex::default(),
+            stages: Mutex::default(),
         }
     }
 
@@ -238,6 +260,11 @@ impl StatusBoard {
     /// Puts the partitions of a new incarnation in the place of the old ones'.
     pub fn set_partitions(&self, partitions: Vec<Arc<PartitionMeter>>) {
         *self.partitions.lock().unwrap_or_else(PoisonError::into_inner) = partitions;
+    }
+
+    /// The same for keyed steps.
+    pub fn set_stages(&self, stages: Vec<Stage>) {
+        *self.stages.lock().unwrap_or_else(PoisonError::into_inner) = stages;
     }
 
     /// Sets all counters back to what the last durable epoch holds.
@@ -369,8 +396,13 @@ impl StatusBoard {
                 idle: meter.idle.load(Relaxed),
                 ended: meter.ended.load(Relaxed),
                 lag: u64::try_from(meter.lag.load(Relaxed)).ok(),
+                quiet_ms: meter.quiet_ms.load(Relaxed),
+                idle_after_ms: meter.idle_after_ms,
+                waits: meter.waits.load(Relaxed),
             });
         }
+        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let stages = stages.iter().map(|stage| (stage.step.to_string(), stage.status())).collect();
         let board = self.board();
         Status {
             pipeline: self.pipeline.to_string(),
@@ -381,6 +413,7 @@ impl StatusBoard {
             durable_epoch: board.durable_epoch,
             durable_ago_ms: board.durable_at.map(|at| at.elapsed().as_millis() as u64),
             sources,
+            stages,
             steps,
             state_by_step,
             plugins: board.plugins.clone(),

@@ -1,5 +1,5 @@
-//! Runs every folder of `cases/` in every way. `CASE=name` runs one, `UPDATE=1` writes what came out as expected,
-//! `EVICT=1` lets state leave memory at every barrier.
+//! Runs every folder of `cases/`. `CASE=name` runs one, `UPDATE=1` writes what came out as expected, `EVICT=1` lets state leave
+//! memory at every barrier, `WEIR_SEED=n` repeats the choice of ways, `WEIR_GOLDEN=all` takes every way.
 
 use std::sync::Mutex;
 
@@ -19,6 +19,7 @@ fn every_case_gives_what_it_expects_also_killed_at_every_epoch() {
     plugins.dedup();
     plugins.iter().for_each(|plugin| drop(weir.build_plugin(plugin).unwrap()));
 
+    let seed = printed_seed();
     let left = Mutex::new(cases.into_iter());
     let faults = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -27,7 +28,7 @@ fn every_case_gives_what_it_expects_also_killed_at_every_epoch() {
             scope.spawn(|| {
                 loop {
                     let Some(case) = left.lock().unwrap().next() else { return };
-                    if let Err(fault) = check(&weir, &case) {
+                    if let Err(fault) = check(&weir, &case, seed) {
                         faults.lock().unwrap().push(format!("{}: {fault:#}", case.name));
                     }
                 }
@@ -38,18 +39,35 @@ fn every_case_gives_what_it_expects_also_killed_at_every_epoch() {
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
 }
 
-fn check(weir: &Weir, case: &Case) -> Result<()> {
+/// In which numbers of tasks, and killed where, a case is run: with two everywhere; with one and four where the seed says,
+/// or everywhere with `WEIR_GOLDEN=all`.
+fn ways(seed: u64, case: &Case) -> Vec<(u32, Killed)> {
+    let all = std::env::var("WEIR_GOLDEN").is_ok_and(|wanted| wanted == "all");
+    let name = case.name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let chosen = [(1, Killed::ALL[(name >> 8) as usize % 4]), (4, Killed::ALL[(name >> 16) as usize % 4])];
+    let everywhere = |tasks| Killed::ALL.map(|killed| (tasks, killed));
+    if all { [1, 2, 4].map(everywhere).concat() } else { [everywhere(2).as_slice(), &chosen].concat() }
+}
+
+/// `WEIR_SEED`, or another one each second.
+fn printed_seed() -> u64 {
+    let named = std::env::var("WEIR_SEED").ok().and_then(|seed| seed.parse().ok());
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = named.unwrap_or_else(|| since.map_or(0, |since| since.as_secs() % 100_000));
+    eprintln!("WEIR_SEED={seed}");
+    seed
+}
+
+fn check(weir: &Weir, case: &Case, seed: u64) -> Result<()> {
     if std::env::var_os("UPDATE").is_some() {
         let found = case.run(weir, Killed::Never, 1)?;
         return found.iter().try_for_each(|found| case.update(found));
     }
     let expected = case.expected()?;
-    for workers in [1, 2] {
-        for killed in Killed::ALL {
-            let found = case.run(weir, killed, workers);
-            let checked = found.and_then(|found| found.iter().try_for_each(|found| compare(&expected, found)));
-            checked.with_context(|| format!("with {workers} workers, killed: {killed:?}"))?;
-        }
+    for (tasks, killed) in ways(seed, case) {
+        let found = case.run(weir, killed, tasks);
+        let checked = found.and_then(|found| found.iter().try_for_each(|found| compare(&expected, found)));
+        checked.with_context(|| format!("with {tasks} tasks, killed: {killed:?}; again with WEIR_SEED={seed}"))?;
     }
     Ok(())
 }

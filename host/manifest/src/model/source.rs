@@ -112,6 +112,8 @@ pub struct EventTime {
     pub idle_after: Duration,
     /// An event further than this ahead of its record's timestamp (or of the wall clock) is a reject.
     pub max_future: Duration,
+    /// A partition whose watermark is further than this ahead of the slowest one that has records to read waits for it.
+    pub alignment: Option<Duration>,
     /// With the record's timestamp as event time: an event further than this ahead of the newest one seen in its
     /// partition is a reject. Absent: only the wall clock bounds it.
     pub max_jump: Option<Duration>,
@@ -143,6 +145,8 @@ struct EventTimeKeys {
     /// How far in the future an event may be. Default 5min.
     #[serde(default = "five_minutes")]
     max_future: Duration,
+    /// How far ahead of the slowest partition, of any source, one may be read. Default: any distance.
+    alignment: Option<Duration>,
     /// How far ahead of its partition's newest event an event may be, when event time is the record's timestamp.
     max_jump: Option<Duration>,
 }
@@ -172,6 +176,7 @@ impl From<EventTimeKeys> for EventTime {
             disorder: keys.disorder,
             idle_after: keys.idle_after,
             max_future: keys.max_future,
+            alignment: keys.alignment,
             max_jump: keys.max_jump,
         }
     }

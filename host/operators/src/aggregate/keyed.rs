@@ -12,7 +12,7 @@ use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
 use super::slots::Accumulators;
 use super::{WindowAggregate, WindowTime};
 use crate::key::KeyedBatch;
-use crate::keyed::{KeyedOperator, same};
+use crate::keyed::{KeyedOperator, OpenWindows, same};
 use crate::operator::{Outputs, StepFault};
 
 const PANE: u8 = 0;
@@ -125,6 +125,10 @@ impl KeyedOperator for WindowAggregate {
 
     fn cold_bytes(&self) -> u64 {
         self.panes.cold_bytes() + self.apart.cold_bytes()
+    }
+
+    fn windows(&self) -> Option<OpenWindows> {
+        Some(OpenWindows { panes: self.panes(), next_fire_us: self.next_fire_us() })
     }
 }
 

@@ -27,7 +27,7 @@ use crate::meta::EpochMeta;
 use crate::plan::{NodeRef, Plan, PlannedKeyed, PlannedKind, PlannedStep, Port};
 use crate::shared::TaskFault;
 use crate::state_budget::StateBudget;
-use crate::status::{PartitionMeter, StatusBoard};
+use crate::status::{PartitionMeter, Stage, StageMeter, StatusBoard};
 use crate::task::source::ReadState;
 use crate::task::{EventTimeAssigner, Input, KeyedTask, KeyedTaskParts, LateRows, SourceTask};
 use crate::worker::Task;
@@ -100,7 +100,7 @@ impl Assembly<'_> {
         let mut restored = self.restore(&keyed, state, budget)?;
 
         let mut workers: Vec<Vec<Box<dyn Task>>> = (0..self.setup.workers).map(|_| Vec::new()).collect();
-        let mut meters = Vec::new();
+        let (mut meters, mut stages) = (Vec::new(), self.stages(&keyed));
         for root in &roots {
             let worker = self.worker(root.number);
             let task: Box<dyn Task> = match root.node {
@@ -112,12 +112,16 @@ impl Assembly<'_> {
                     Box::new(task)
                 }
                 NodeRef::Step(step) => {
-                    Box::new(self.keyed_task(root, step, tasks_per_step, &channels, &mut restored)?)
+                    let (task, meter) = self.keyed_task(root, step, tasks_per_step, &channels, &mut restored)?;
+                    let stage = stages.iter_mut().find(|stage| stage.step == self.plan.steps[step].id);
+                    stage.into_iter().for_each(|stage| stage.tasks.push(Arc::clone(&meter)));
+                    Box::new(task)
                 }
             };
             workers[worker].push(task);
         }
         self.status.set_partitions(meters);
+        self.status.set_stages(stages);
         let instances = self.instances(&roots);
         Ok(Assembled { workers, tasks: roots.len(), source_tasks, instances })
     }
@@ -229,7 +233,8 @@ impl Assembly<'_> {
         let decoder = planned.decoder().map_err(|error| StartError::Internal(error.to_string()))?;
         let time = EventTimeAssigner::new(planned.event_time.clone(), stored.watermark_us, stored.max_event_time_us);
         let (chain, out) = self.chain(root, channels)?;
-        let partition_meter = Arc::new(PartitionMeter::new(Arc::clone(&planned.id), partition));
+        let idle_after_ms = planned.event_time.idle_after_us.map(|us| us.unsigned_abs() / 1000);
+        let partition_meter = Arc::new(PartitionMeter::new(Arc::clone(&planned.id), partition, idle_after_ms));
         let idle_after = planned.event_time.idle_after_us.map(|us| Duration::from_micros(us.unsigned_abs()));
         let task = SourceTask {
             number: root.number,
@@ -243,6 +248,7 @@ impl Assembly<'_> {
             meter: self.status.meter(&planned.id),
             partition_meter: Arc::clone(&partition_meter),
             idle_after,
+            alignment_us: planned.event_time.alignment_us,
             epoch_rows: self.plan.manifest.state.epoch.max_rows,
             state: ReadState::new(stored.next_offset.or(position), self.setup.outside.clock.monotonic()),
         };
@@ -256,7 +262,7 @@ impl Assembly<'_> {
         tasks_per_step: usize,
         channels: &Channels,
         restored: &mut Restored,
-    ) -> Result<KeyedTask, StartError> {
+    ) -> Result<(KeyedTask, Arc<StageMeter>), StartError> {
         let (planned, keyed) = self.keyed(step);
         let key_groups = task_key_groups(root.instance, tasks_per_step, self.key_groups);
         let operator = keyed.operator(self.key_groups, key_groups.clone());
@@ -285,7 +291,9 @@ impl Assembly<'_> {
                 (_, weir_manifest::Late::Count) => LateRows::CountOnly,
             }
         });
-        Ok(KeyedTask::new(KeyedTaskParts {
+        let stage_meter = Arc::new(StageMeter::new(watermark_us));
+        stage_meter.look(operator.as_ref());
+        let task = KeyedTask::new(KeyedTaskParts {
             number: root.number,
             step: Arc::clone(&planned.id),
             step_number,
@@ -298,7 +306,27 @@ impl Assembly<'_> {
             chain,
             out,
             meter: self.status.meter(&planned.id),
-        }))
+            stage_meter: Arc::clone(&stage_meter),
+        });
+        Ok((task, stage_meter))
+    }
+
+    /// Every keyed step with what it hears of time from, its tasks still to come.
+    fn stages(&self, keyed: &[usize]) -> Vec<Stage> {
+        let stage = |step: &usize| {
+            let planned = &self.plan.steps[*step];
+            let (mut sources, mut stages) = (Vec::new(), Vec::new());
+            let before: BTreeSet<NodeRef> =
+                planned.inputs.iter().flat_map(|input| self.roots_of(input.from.node)).collect();
+            for node in before {
+                match node {
+                    NodeRef::Source(source) => sources.push(Arc::clone(&self.plan.sources[source].id)),
+                    NodeRef::Step(step) => stages.push(Arc::clone(&self.plan.steps[step].id)),
+                }
+            }
+            Stage { step: Arc::clone(&planned.id), sources, stages, tasks: Vec::new() }
+        };
+        keyed.iter().map(stage).collect()
     }
 }
 

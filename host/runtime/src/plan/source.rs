@@ -88,6 +88,7 @@ fn event_time(source: &Source, schema: &SchemaRef) -> Result<EventTimeSpec, Faul
             max_future_us: never,
             max_jump_us: never,
             idle_after_us: None,
+            alignment_us: None,
         };
         return Ok(spec);
     };
@@ -102,6 +103,7 @@ fn event_time(source: &Source, schema: &SchemaRef) -> Result<EventTimeSpec, Faul
         max_future_us: time.max_future.as_us(),
         max_jump_us: time.max_jump.map_or(i64::MAX, |jump| jump.as_us()),
         idle_after_us: Some(time.idle_after.as_us()),
+        alignment_us: time.alignment.map(|alignment| alignment.as_us()),
     })
 }
 

@@ -29,6 +29,8 @@ pub struct EventTimeSpec {
     pub max_jump_us: i64,
     /// `None`: partitions never count as idle.
     pub idle_after_us: Option<i64>,
+    /// A partition that is further ahead of the slowest waits for it.
+    pub alignment_us: Option<i64>,
 }
 
 /// The event-time clock of one source partition.
@@ -199,6 +201,7 @@ mod tests {
             max_future_us: 60 * SECOND,
             max_jump_us: 3600 * SECOND,
             idle_after_us: None,
+            alignment_us: None,
         };
         let field = Field::new("at", DataType::Timestamp(TimeUnit::Millisecond, None), true);
         let rows: Vec<u32> = (0..times_ms.len() as u32).collect();

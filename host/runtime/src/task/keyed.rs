@@ -17,7 +17,7 @@ use crate::barrier::{Barrier, StepCounts, TaskPart};
 use crate::channel::{Channel, Message};
 use crate::shared::{Shared, TaskEvent, TaskFault};
 use crate::state_budget::StateGauge;
-use crate::status::StepMeter;
+use crate::status::{StageMeter, StepMeter};
 use crate::worker::{Activity, Task};
 
 /// Messages taken in one run, so that tasks of one worker take turns.
@@ -45,6 +45,7 @@ pub struct KeyedTask {
     out: TaskOutput,
     outputs: Outputs,
     meter: Arc<StepMeter>,
+    stage_meter: Arc<StageMeter>,
     counts: StepCounts,
     gauge: StateGauge,
 }
@@ -84,6 +85,7 @@ pub struct KeyedTaskParts {
     pub chain: Chain,
     pub out: TaskOutput,
     pub meter: Arc<StepMeter>,
+    pub stage_meter: Arc<StageMeter>,
 }
 
 impl KeyedTask {
@@ -101,6 +103,7 @@ impl KeyedTask {
             chain,
             out,
             meter,
+            stage_meter,
         } = parts;
         let mut time = CombinedWatermark::new(inputs.len());
         time.restore(watermark_us);
@@ -122,6 +125,7 @@ impl KeyedTask {
             outputs: Outputs::default(),
             gauge,
             meter,
+            stage_meter,
             counts: StepCounts::default(),
         }
     }
@@ -145,6 +149,7 @@ impl KeyedTask {
 
     fn time(&mut self, input: usize, time: InputTime, shared: &Shared) -> Result<(), TaskFault> {
         let Some(watermark_us) = self.time.update(input, time) else { return Ok(()) };
+        self.stage_meter.set_watermark(watermark_us);
         self.operator.advance(watermark_us, &mut self.outputs).map_err(|fault| self.fault(fault))?;
         if watermark_us != END_OF_TIME {
             self.reached_us = watermark_us;
@@ -223,6 +228,7 @@ impl KeyedTask {
         let step = self.step_number;
         let mut deltas = Deltas { step, builders: BTreeMap::new() };
         self.operator.seal(&mut deltas);
+        self.stage_meter.look(self.operator.as_ref());
         let snapshot = barrier.snapshot.filter(|key_group| self.key_groups.contains(key_group));
         let snapshot = snapshot.map(|key_group| self.snapshot(key_group)).transpose()?;
         let part = TaskPart {

@@ -36,6 +36,7 @@ pub struct SourceTask {
     pub meter: Arc<StepMeter>,
     pub partition_meter: Arc<PartitionMeter>,
     pub idle_after: Option<Duration>,
+    pub alignment_us: Option<i64>,
     /// Records of this partition in one epoch; reading waits for the barrier then.
     pub epoch_rows: u64,
     pub state: ReadState,
@@ -81,7 +82,7 @@ impl Task for SourceTask {
         if self.state.ended {
             return Ok(Activity::Idle);
         }
-        if shared.paused.load(Ordering::Acquire) || !self.out.has_room() {
+        if shared.paused.load(Ordering::Acquire) || !self.out.has_room() || self.is_ahead(shared) {
             self.stay_awake(shared);
             return Ok(Activity::Idle);
         }
@@ -94,6 +95,13 @@ impl Task for SourceTask {
 }
 
 impl SourceTask {
+    /// Whether the partition waits for slower ones.
+    fn is_ahead(&self, shared: &Shared) -> bool {
+        let ahead = self.alignment_us.is_some_and(|us| shared.alignment.is_ahead(self.time.watermark_us(), us));
+        self.partition_meter.waits.store(ahead, Ordering::Relaxed);
+        ahead
+    }
+
     fn read(&mut self, records: usize, shared: &Shared) -> Result<Activity, TaskFault> {
         let poll = match self.reader.poll(records, POLL_BYTES) {
             Ok(poll) => poll,
@@ -102,6 +110,7 @@ impl SourceTask {
         (self.state.retry_at, self.state.back_off) = (None, FIRST_BACK_OFF);
         match poll {
             Poll::Records(records) => {
+                shared.alignment.say(self.number, Some(self.time.watermark_us()));
                 self.state.awake_at = shared.clock.monotonic();
                 self.state.idle = false;
                 self.process(records, shared)?;
@@ -160,7 +169,8 @@ impl SourceTask {
         self.meter.add(counts);
         self.state.counts.add(counts);
         self.say_time();
-        self.show();
+        shared.alignment.say(self.number, Some(self.time.watermark_us()));
+        self.show(shared);
         shared.progressed(rows_in.max(1), bytes);
         Ok(())
     }
@@ -186,6 +196,7 @@ impl SourceTask {
 
     /// Nothing to read: after long enough at the partition's end it counts as idle and holds nobody back.
     fn wait(&mut self, caught_up: bool, shared: &Shared) {
+        shared.alignment.say(self.number, (!caught_up).then(|| self.time.watermark_us()));
         if !caught_up {
             self.stay_awake(shared);
         }
@@ -195,7 +206,7 @@ impl SourceTask {
             shared.progressed(1, 0);
         }
         self.say_time();
-        self.show();
+        self.show(shared);
     }
 
     /// Paused by us, away or not read to the end: the idle clock begins anew and the partition holds time back.
@@ -208,8 +219,9 @@ impl SourceTask {
     fn end(&mut self, shared: &Shared) {
         self.state.ended = true;
         self.time.end();
+        shared.alignment.say(self.number, None);
         self.say_time();
-        self.show();
+        self.show(shared);
         shared.progressed(1, 0);
         shared.ended.fetch_add(1, Ordering::AcqRel);
     }
@@ -226,8 +238,10 @@ impl SourceTask {
         }
     }
 
-    fn show(&self) {
+    fn show(&self, shared: &Shared) {
         let meter = &self.partition_meter;
+        let quiet = shared.clock.monotonic().saturating_sub(self.state.awake_at);
+        meter.quiet_ms.store(quiet.as_millis() as u64, Ordering::Relaxed);
         meter.watermark_us.store(self.time.watermark_us(), Ordering::Relaxed);
         meter.idle.store(self.state.idle, Ordering::Relaxed);
         meter.ended.store(self.state.ended, Ordering::Relaxed);
