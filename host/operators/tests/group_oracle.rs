@@ -155,7 +155,7 @@ impl Engine {
             }
         }
         assert!(out.rejects.is_empty());
-        self.late += out.late.iter().map(late_rows).sum::<usize>();
+        self.late += out.late.iter().map(|(_, batch)| late_rows(batch)).sum::<usize>();
         for (_, told) in &out.batches {
             let column = |place: usize| told.columns.column(place).as_primitive::<Int64Type>();
             for row in 0..told.rows() {

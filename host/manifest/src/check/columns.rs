@@ -39,8 +39,8 @@ fn lengths(kind: &StepKind) -> Vec<(&'static str, &Spanned<Duration>)> {
         StepKind::Latest(latest) => ttl(&latest.ttl).into_iter().collect(),
         StepKind::Top(top) => ttl(&top.ttl).into_iter().collect(),
         StepKind::Sessions(sessions) => ttl(&sessions.ttl).into_iter().chain([("a gap", &sessions.gap)]).collect(),
-        // Windows have checks of their own.
-        StepKind::Window(_) => vec![],
+        // These have checks of their own.
+        StepKind::Window(_) | StepKind::Group(_) | StepKind::Join(_) => vec![],
     }
 }
 

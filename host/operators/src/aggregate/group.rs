@@ -184,7 +184,7 @@ impl GroupAggregate {
         self.late_rows += work.late.len() as u64;
         if !work.late.is_empty() {
             work.late.sort_unstable();
-            out.late.push(batch.take(&work.late)?);
+            out.late.push((0, batch.take(&work.late)?));
         }
         work.rejects.sort_by_key(|reject| reject.row);
         out.reject(STAGE, batch, work.rejects)

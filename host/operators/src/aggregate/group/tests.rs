@@ -145,10 +145,10 @@ fn a_row_older_than_the_time_to_live_is_late_by_either_watermark() {
     let mut rows = inserts(&[(1, 100, 1), (1, 101, 1)]);
     rows.watermarks_us = vec![200, 200].into();
     let out = step.process(rows);
-    assert_eq!((out.late[0].rows(), told(&out)[0].3[0]), (1, Some(1)));
+    assert_eq!((out.late[0].1.rows(), told(&out)[0].3[0]), (1, Some(1)));
     step.advance(300);
     let out = step.process(inserts(&[(1, 200, 1), (1, 201, 1)]));
-    assert_eq!((out.late[0].rows(), told(&out)[0].3[0], step.group.late_rows()), (1, Some(1), 2));
+    assert_eq!((out.late[0].1.rows(), told(&out)[0].3[0], step.group.late_rows()), (1, Some(1), 2));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn rows_taken_back_leave_what_would_be_without_them_and_the_last_one_deletes() {
     assert_eq!(last[1], (2, UpdateAfter, 3, vec![Some(1), None, Some(0)]), "a sum of nothing but nulls is null again");
     assert_eq!(step.group.keys(), 1);
     let out = step.process(batch(&[(1, 2, Some(7), Delete)]));
-    assert_eq!((out.late[0].rows(), out.batches.len()), (1, 0), "what was never there cannot be taken back");
+    assert_eq!((out.late[0].1.rows(), out.batches.len()), (1, 0), "what was never there cannot be taken back");
 }
 
 #[test]
