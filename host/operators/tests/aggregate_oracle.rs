@@ -186,7 +186,9 @@ fn run(random: &mut Random, rows: &[Row]) -> BTreeMap<i64, Vec<String>> {
     results
 }
 
-/// Moments depend on the order of rows in their last bits.
+/// Where [`CALLS`] has moments, which depend on the order of rows in their last bits.
+const MOMENTS: [usize; 3] = [11, 12, 13];
+
 fn float(value: f64) -> String {
     format!("{:.9e}", value + 0.0)
 }
@@ -281,6 +283,12 @@ fn float_json(value: f64) -> String {
     if value.is_finite() { format!("{value:?}").replace("e+", "e") } else { "null".into() }
 }
 
+/// Whether two floats, as text, differ in their last bits at most.
+fn is_close(told: &str, expected: &str) -> bool {
+    let (Ok(told), Ok(expected)) = (told.parse::<f64>(), expected.parse::<f64>()) else { return false };
+    (told - expected).abs() <= expected.abs() * 1e-8 + 1e-12
+}
+
 /// The value of nearest rank, and whether the answer is within one percent of it.
 fn is_quantile(told: &str, mut values: Vec<f64>, share: f64) -> bool {
     values.sort_by(f64::total_cmp);
@@ -317,7 +325,13 @@ fn every_aggregate_equals_a_naive_one_however_rows_are_ordered_and_cut_and_state
             let error = (told[4].parse::<i64>().unwrap() - distinct).abs();
             assert!(error <= 3, "WEIR_TEST_SEED={seed}: about {} of {distinct}", told[4]);
             told[4] = "estimate".into();
-            assert_eq!(*told, recompute(rows), "WEIR_TEST_SEED={seed}, key {key}");
+            let expected = recompute(rows);
+            for place in MOMENTS {
+                if is_close(&told[place], &expected[place]) {
+                    told[place].clone_from(&expected[place]);
+                }
+            }
+            assert_eq!(*told, expected, "WEIR_TEST_SEED={seed}, key {key}");
         }
         assert_eq!(results.len(), groups.len());
     }
