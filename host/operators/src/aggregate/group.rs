@@ -5,7 +5,7 @@
 //! time is the newest of its key.
 //!
 //! A key that saw no row for the time to live is forgotten: its next row, if it is that much newer than the newest before,
-//! begins anew, and once the watermark has passed that point any row does. Nothing is told when a key is forgotten: the
+//! begins anew, and once the watermark (of the row's partition) has passed that point any row does. Nothing is told when a key is forgotten: the
 //! last row stands. A row that is itself so old when it is read (by the watermark of its own partition or of the task)
 //! goes to the late output, and so does a row that is taken back from a key that is not held.
 //!
@@ -228,8 +228,7 @@ impl GroupAggregate {
         self.table.group(taken[0].key_group).map_err(|error| internal(&error))?;
         let (mut rows, mut slots) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
         for taken in taken {
-            let row = taken.row as usize;
-            let Some(slot) = self.slot(number, keys, row, batch.event_times_us[row], taken.back) else {
+            let Some(slot) = self.slot(number, batch, keys, taken) else {
                 work.late.push(taken.row);
                 continue;
             };
@@ -257,13 +256,17 @@ impl GroupAggregate {
     }
 
     /// The slot that a row goes into; none for a row taken back whose key is not held.
-    fn slot(&mut self, number: usize, keys: &KeyBatch, row: usize, time_us: i64, back: bool) -> Option<u32> {
+    fn slot(&mut self, number: usize, batch: &Batch, keys: &KeyBatch, taken: &Taken) -> Option<u32> {
+        let (row, back) = (taken.row as usize, taken.back);
+        let time_us = batch.event_times_us[row];
+        // The row's own watermark, so that it makes no difference how far the task's has come by now.
+        let now_us = time_us.max(batch.watermarks_us[row]).max(self.watermark_us);
         let group = &mut self.table.groups_mut()[number];
         let (hash, key) = (keys.hashes()[row], keys.key(row));
         let mut found = group.find(hash, key);
         if let (Some(slot), Some(ttl_us)) = (found, self.ttl_us) {
             let over_us = group.slots().last_us[slot as usize].saturating_add(ttl_us);
-            if over_us <= time_us.max(self.watermark_us) {
+            if over_us <= now_us {
                 group.remove(slot);
                 found = None;
             }
