@@ -51,6 +51,12 @@ pub trait PerKey: Clone + Send + 'static {
     /// As [`PerKey::take_in`].
     fn expire(&mut self, value: &mut Option<Self::Value>, watermark_us: i64) -> Result<(), StepFault>;
 
+    /// Whether the end of the input does something to a value. One that stays as it is must not be touched: a run that
+    /// begins at the end would make an epoch every time.
+    fn ends(&self, _value: &Self::Value) -> bool {
+        true
+    }
+
     /// Gives out what [`PerKey::expire`] made.
     ///
     /// # Errors
@@ -159,7 +165,9 @@ impl<S: PerKey> KeyedOperator for ByKey<S> {
         self.watermark_us = self.watermark_us.max(watermark_us);
         for (key_group, key) in self.deadlines.take_due(self.watermark_us) {
             let step = &mut self.step;
-            let due = self.table.get(key_group, &key).and_then(|value| step.due_us(value));
+            let ended = self.watermark_us == END_OF_TIME;
+            let value = self.table.get(key_group, &key).filter(|value| !ended || step.ends(value));
+            let due = value.and_then(|value| step.due_us(value));
             let Some(due) = due else { continue };
             if due > self.watermark_us {
                 self.deadlines.add(due, key_group, &key);

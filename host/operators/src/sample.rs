@@ -1,9 +1,9 @@
 //! `sample`: keeps a share of the rows, the same ones in every run.
 //!
 //! The choice is a hash of the `by` columns' canonical key bytes, or, without them, of the record that the row came from
-//! (topic, partition, offset). Rows with equal `by` columns are all kept or all left out. No clock and no seed: a row's
-//! fate never changes. The hash is the one that key groups come from, but of other bits, so that a sample by a key still
-//! spreads over all key groups.
+//! (partition, offset; not the topic, which for a file is wherever it lies). Rows with equal `by` columns are all kept
+//! or all left out. No clock and no seed: a row's fate never changes. The hash is the one that key groups come from, but
+//! of other bits, so that a sample by a key still spreads over all key groups.
 
 use arrow_buffer::BooleanBuffer;
 use weir_stream::{Batch, Origin, SourceRecords, key};
@@ -34,8 +34,7 @@ impl Sample {
 }
 
 fn record_hash(records: &SourceRecords, record: u32) -> u64 {
-    let mut bytes = Vec::with_capacity(records.topic.len() + 12);
-    bytes.extend_from_slice(records.topic.as_bytes());
+    let mut bytes = Vec::with_capacity(12);
     bytes.extend_from_slice(&records.partition.to_be_bytes());
     bytes.extend_from_slice(&records.offsets[record as usize].to_be_bytes());
     key::hash(&bytes)

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use arrow_schema::{FieldRef, SchemaRef};
 use weir_state::table::StateValue;
 use weir_stream::ChangeKind;
-use weir_stream::time::END_OF_TIME;
 
 use crate::by_key::{Held, Made, PerKey, Reader, TimedRow, TimedRows, VALUE_VERSION};
 use crate::key::{KeyedBatch, layout_of};
@@ -115,10 +114,14 @@ impl PerKey for Sessions {
         }
     }
 
+    /// The end of an input forgets no one: a later run goes on counting.
+    fn ends(&self, value: &Waiting) -> bool {
+        !value.rows.0.is_empty()
+    }
+
     fn expire(&mut self, value: &mut Option<Waiting>, watermark_us: i64) -> Result<(), StepFault> {
         let Some(held) = value else { return Ok(()) };
-        // The end of an input forgets no one: a later run goes on counting.
-        if held.rows.0.is_empty() && watermark_us != END_OF_TIME {
+        if held.rows.0.is_empty() {
             *value = None;
             return Ok(());
         }
