@@ -60,10 +60,13 @@ bench: plugins
 	$(CARGO) build $(WORKSPACE) --bin weir-services
 	cd tests/bench && for bench in json crossing operators epoch-log; do \
 		$(CARGO) run --release -p weir-bench-$$bench || exit; done
-	cd tests/bench && $(CARGO) build --release -p weir-bench-kafka -p weir-bench-spine
+	cd tests/bench && $(CARGO) build --release -p weir-bench-kafka -p weir-bench-spine -p weir-bench-nexmark
+	@for plugin in count-char channel-id split-url; do \
+		$(RELEASE)/weir plugin build tests/bench/nexmark/plugins/$$plugin || exit; done
 	cd tests/bench && WEIR_BIN=$(RELEASE)/weir $(RELEASE)/weir-services run -- sh -c '\
 		$(CARGO) run --release -p weir-bench-kafka && export KAFKA_BROKERS=$$WEIR_TEST_KAFKA && \
-		$(CARGO) run --release -p weir-bench-spine && $(CARGO) run --release -p weir-bench-spine -- swaps'
+		$(CARGO) run --release -p weir-bench-spine && $(CARGO) run --release -p weir-bench-spine -- swaps && \
+		$(CARGO) run --release -p weir-bench-nexmark -- check && $(CARGO) run --release -p weir-bench-nexmark'
 
 fmt:
 	$(CARGO) fmt --all

@@ -1,0 +1,43 @@
+//! Queries that put people, auctions, bids and the side input together.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use serde_json::{Value, json};
+
+use super::Input;
+use super::windows::{SIZE_MS, start};
+use crate::events::{Auction, Bid, rfc3339, rfc3339_us};
+
+pub fn local_items(input: &Input) -> Vec<Value> {
+    let local = input.people.iter().filter(|person| ["OR", "ID", "CA"].contains(&person.state));
+    let local: HashMap<i64, _> = local.map(|person| (person.id, person)).collect();
+    let row = |auction: &Auction| {
+        let person = local.get(&auction.seller)?;
+        Some(json!({ "name": person.name, "city": person.city, "state": person.state, "auction": auction.id }))
+    };
+    input.auctions.iter().filter(|auction| auction.category == 10).filter_map(row).collect()
+}
+
+pub fn new_users(input: &Input) -> Vec<Value> {
+    let sellers: HashSet<(i64, i64)> =
+        input.auctions.iter().map(|auction| (start(auction.time_ms), auction.seller)).collect();
+    let people: BTreeSet<(i64, i64, &str)> =
+        input.people.iter().map(|person| (start(person.time_ms), person.id, person.name.as_str())).collect();
+    let new = people.into_iter().filter(|(start, id, _)| sellers.contains(&(*start, *id)));
+    new.map(|(start, id, name)| json!({ "id": id, "name": name, "window_start": rfc3339_us(start) })).collect()
+}
+
+/// Bids on auctions of a category, in whichever order the two come, no more than a window apart.
+pub fn wide(input: &Input) -> Vec<Value> {
+    let auctions: HashMap<i64, &Auction> = input.auctions.iter().map(|auction| (auction.id, auction)).collect();
+    let row = |bid: &Bid| {
+        let auction = auctions.get(&bid.auction).filter(|auction| auction.category == 10)?;
+        debug_assert!((bid.time_ms - auction.time_ms).abs() < 3_600 * SIZE_MS, "the join's bounds hold all");
+        Some(json!({ "auction": bid.auction, "bidder": bid.bidder, "price": bid.price, "channel": bid.channel,
+            "url": bid.url, "bid_time": rfc3339(bid.time_ms), "item_name": auction.item_name,
+            "description": auction.description, "initial_bid": auction.initial_bid, "reserve": auction.reserve,
+            "auction_time": rfc3339(auction.time_ms), "expires": rfc3339(auction.expires_ms),
+            "seller": auction.seller, "category": auction.category }))
+    };
+    input.bids.iter().filter_map(row).collect()
+}
