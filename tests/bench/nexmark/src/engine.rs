@@ -47,10 +47,21 @@ pub fn run_weir(query: &str, input: &str, output: &str) -> Used {
     used
 }
 
+fn this_program() -> Command {
+    Command::new(std::env::current_exe().expect("this program has a path"))
+}
+
+/// Fills a topic in a process of its own: a child's peak memory begins at its parent's, so this one must stay small.
+pub fn fill(input: &str, events: u64) {
+    let mut command = this_program();
+    command.args(["fill", input, &events.to_string()]);
+    run(command, "writing the events");
+}
+
 /// Runs this program again, as the one written by hand.
 pub fn run_native(query: &str, input: &str, output: &str, events: u64) -> Used {
     topic::create(output);
-    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    let mut command = this_program();
     command.args(["native", query, input, output, &events.to_string()]);
     run(command, &format!("native {query}"))
 }

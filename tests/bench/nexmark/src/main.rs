@@ -29,6 +29,7 @@ fn main() {
     let queries = || args.iter().filter(|arg| arg.starts_with('q')).map(String::as_str).collect::<Vec<&str>>();
     match args.first().map(String::as_str) {
         Some("native") => native::run(&args[1], &args[2], &args[3], number(4, 0)),
+        Some("fill") => topic::fill(&args[1], number(2, 0), &EventOptions::default()),
         Some("check") => check(number(1, 40_000), &or_all(queries())),
         _ => throughput(number(0, 2_000_000), number(1, 3), &or_all(queries())),
     }
@@ -74,7 +75,7 @@ fn check(events: u64, queries: &[&str]) {
 
 fn throughput(events: u64, rounds: u64, queries: &[&str]) {
     let input = topic::fresh("in");
-    topic::fill(&input, events, &EventOptions::default());
+    engine::fill(&input, events);
     println!("{events} events, {rounds} rounds, thousand events per CPU-second");
     for query in queries {
         let rival = native::QUERIES.contains(query);

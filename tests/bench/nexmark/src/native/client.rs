@@ -13,6 +13,9 @@ use crate::topic::{PARTITIONS, brokers};
 
 const READ_AT_ONCE: usize = 4096;
 const WRITE_AT_ONCE: usize = 1000;
+/// How long a read gathers: the call returns when it has as many as it may, or when this is over.
+const GATHER_MS: i32 = 20;
+
 const BOUND: Duration = Duration::from_secs(60);
 
 fn client(kind: sys::rd_kafka_type_t, settings: &[(&str, &str)]) -> *mut sys::rd_kafka_t {
@@ -72,11 +75,17 @@ impl Reader {
 
     /// Hands over what has come, and says how many records that were.
     pub fn poll(&mut self, mut each: impl FnMut(Record<'_>)) -> u64 {
-        let wait_ms = BOUND.as_millis() as i32;
-        // SAFETY: the slots have room for as many pointers as said; as many as returned are initialised.
-        let taken =
-            unsafe { sys::rd_kafka_consume_batch_queue(self.queue, wait_ms, self.slots.as_mut_ptr(), READ_AT_ONCE) };
-        assert!(taken > 0, "no more records come");
+        let until = Instant::now() + BOUND;
+        let taken = loop {
+            // SAFETY: the slots have room for as many pointers as said; as many as returned are initialised.
+            let taken = unsafe {
+                sys::rd_kafka_consume_batch_queue(self.queue, GATHER_MS, self.slots.as_mut_ptr(), READ_AT_ONCE)
+            };
+            assert!(taken >= 0 && Instant::now() < until, "no more records come");
+            if taken > 0 {
+                break taken;
+            }
+        };
         for slot in 0..taken as usize {
             // SAFETY: one of the initialised pointers; its message lives until it is destroyed, once, below.
             unsafe {

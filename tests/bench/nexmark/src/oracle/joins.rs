@@ -27,6 +27,32 @@ pub fn new_users(input: &Input) -> Vec<Value> {
     new.map(|(start, id, name)| json!({ "id": id, "name": name, "window_start": rfc3339_us(start) })).collect()
 }
 
+/// Bids with their auctions, of those made while it was open.
+fn in_time(input: &Input) -> impl Iterator<Item = (&Bid, &Auction)> {
+    let auctions: HashMap<i64, &Auction> = input.auctions.iter().map(|auction| (auction.id, auction)).collect();
+    input.bids.iter().filter_map(move |bid| {
+        let auction = auctions.get(&bid.auction)?;
+        (auction.time_ms..=auction.expires_ms).contains(&bid.time_ms).then_some((bid, *auction))
+    })
+}
+
+pub fn winning_bids(input: &Input) -> Vec<Value> {
+    let mut best: HashMap<i64, (&Bid, &Auction)> = HashMap::new();
+    for (bid, auction) in in_time(input) {
+        let order = |bid: &Bid| (-bid.price, bid.time_ms, bid.bidder);
+        let winner = best.entry(auction.id).or_insert((bid, auction));
+        if order(bid) < order(winner.0) {
+            *winner = (bid, auction);
+        }
+    }
+    let row = |(bid, auction): (&Bid, &Auction)| {
+        json!({ "id": auction.id, "item_name": auction.item_name, "seller": auction.seller,
+            "category": auction.category, "bidder": bid.bidder, "price": bid.price,
+            "bid_time": rfc3339(bid.time_ms), "rank": 1 })
+    };
+    best.into_values().map(row).collect()
+}
+
 /// Bids on auctions of a category, in whichever order the two come, no more than a window apart.
 pub fn wide(input: &Input) -> Vec<Value> {
     let auctions: HashMap<i64, &Auction> = input.auctions.iter().map(|auction| (auction.id, auction)).collect();

@@ -29,10 +29,7 @@ mod tests {
     fn folders_follow_the_host() {
         let folders = |url| split_url(Bid { url: Some(url) });
         let some = |text: &str| Some(text.to_owned());
-        assert_eq!(
-            folders("https://host/a/b/c/d"),
-            Folders { dir1: some("a"), dir2: some("b"), dir3: some("c") }
-        );
+        assert_eq!(folders("https://host/a/b/c/d"), Folders { dir1: some("a"), dir2: some("b"), dir3: some("c") });
         assert_eq!(folders("https://host"), Folders { dir1: None, dir2: None, dir3: None });
     }
 }
