@@ -9,6 +9,11 @@ pub struct Rules {
 #[derive(Output)]
 #[output(remove("a"))]
 pub struct Row {
+    at: i64,
+}
+
+#[derive(Output)]
+pub struct Timed {
     #[timestamp(minutes)]
     at: Timestamp,
 }
