@@ -125,7 +125,7 @@ fn key_at<'a>(arena: &'a [u8], ends: &Ends, slot: usize) -> &'a [u8] {
 /// All keys of one table share a key group and so, with a power of two of them, the hash's low bits; hashbrown
 /// picks its bucket by exactly those. Turned, the bucket comes from bits that differ.
 #[inline]
-fn spread(hash: u64) -> u64 {
+pub(super) fn spread(hash: u64) -> u64 {
     hash.rotate_right(16)
 }
 

@@ -11,6 +11,7 @@ use std::ops::Range;
 use hashbrown::HashTable;
 use weir_stream::key;
 
+use super::index::spread;
 use super::{DeltaWriter, TableError};
 
 /// What is stored per key.
@@ -301,13 +302,6 @@ impl<V: StateValue> KeyMap<V> {
         let lists = (self.free.capacity() + self.dirty.capacity()) * size_of::<u32>();
         self.table.allocation_size() + self.slots.capacity() * size_of::<Slot<V>>() + lists + self.heap_bytes
     }
-}
-
-/// All keys of one map share a key group and so, with a power of two of them, the hash's low bits; hashbrown picks its
-/// bucket by exactly those. Turned, the bucket comes from bits that differ.
-#[inline]
-fn spread(hash: u64) -> u64 {
-    hash.rotate_right(16)
 }
 
 impl StateValue for Vec<u8> {
