@@ -94,9 +94,11 @@ fn run_weir(input: &str) -> Used {
 }
 
 fn run_native(input: &str, events: u64) -> Used {
+    let output = fresh("native");
+    native::create(&brokers(), &output);
     let started = Instant::now();
     let this = std::env::current_exe().expect("this program has a path");
-    let child = Command::new(this).args(["native", input, &fresh("native"), &events.to_string()]).spawn();
+    let child = Command::new(this).args(["native", input, &output, &events.to_string()]).spawn();
     used(child.expect("this program runs"), started)
 }
 

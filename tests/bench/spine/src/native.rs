@@ -1,12 +1,17 @@
 //! The rival: the same job by hand, as it is usually written. Poll a record, parse it with serde_json, apply the rules,
 //! write it with serde_json, send it. At least once: no epochs, no transactions, no state.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +79,36 @@ fn clean<'a>(event: &'a Event<'a>) -> Option<Clean<'a>> {
     })
 }
 
-/// Reads `events` records of `input` and writes the good ones to `output`.
+/// Counts what the broker has taken: a figure for records that never arrived would be none.
+#[derive(Clone, Default)]
+struct Delivered(Arc<AtomicU64>);
+
+impl ClientContext for Delivered {}
+
+impl ProducerContext for Delivered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            panic!("a record was not delivered: {error}");
+        }
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes the topic that `run` writes to, with as many partitions as the pipeline's; it keeps everything, since event
+/// times may lie years back.
+pub fn create(brokers: &str, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().expect("the settings are sound");
+    let new = NewTopic::new(topic, 4, TopicReplication::Fixed(1)).set("retention.ms", "-1");
+    let made = futures_executor::block_on(admin.create_topics([&new], &AdminOptions::new()));
+    for result in made.expect("the broker answers") {
+        result.expect("the topic is made");
+    }
+}
+
+/// Reads `events` records of `input` and writes the good ones to `output`, a topic that exists.
 pub fn run(brokers: &str, input: &str, output: &str, events: u64) {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
@@ -88,15 +122,16 @@ pub fn run(brokers: &str, input: &str, output: &str, events: u64) {
         all.add_partition_offset(input, partition.id(), Offset::Beginning).expect("a partition of the topic");
     }
     consumer.assign(&all).expect("partitions of the topic");
-    let producer: BaseProducer = ClientConfig::new()
+    let delivered = Delivered::default();
+    let producer: BaseProducer<Delivered> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("compression.type", "lz4")
         .set("linger.ms", "20")
         .set("batch.size", "1000000")
         .set("queue.buffering.max.messages", "500000")
-        .create()
+        .create_with_context(delivered.clone())
         .expect("the producer's settings are sound");
-    let mut read = 0;
+    let (mut read, mut sent) = (0, 0);
     while read < events {
         let Some(record) = consumer.poll(Duration::from_secs(10)) else { panic!("the input ended after {read} records") };
         let record = record.expect("a record");
@@ -106,15 +141,17 @@ pub fn run(brokers: &str, input: &str, output: &str, events: u64) {
         };
         if let Some(clean) = clean(&event) {
             send(&producer, output, &serde_json::to_vec(&clean).expect("plain values"), &record);
+            sent += 1;
         }
         if read % 1000 == 0 {
             producer.poll(Duration::ZERO);
         }
     }
     producer.flush(Duration::from_secs(60)).expect("everything is sent");
+    assert_eq!(delivered.0.load(Ordering::Relaxed), sent, "records sent and records delivered differ");
 }
 
-fn send(producer: &BaseProducer, output: &str, payload: &[u8], record: &impl Message) {
+fn send(producer: &BaseProducer<Delivered>, output: &str, payload: &[u8], record: &impl Message) {
     let timestamp = record.timestamp().to_millis().unwrap_or(0);
     let mut message = BaseRecord::<(), [u8]>::to(output).payload(payload).timestamp(timestamp);
     loop {
