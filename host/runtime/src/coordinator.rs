@@ -206,6 +206,7 @@ impl Coordinator {
         let snapshot = self.snapshot_due.take();
         self.gathering.expect(id, snapshot);
         let watched = self.swaps.watched_behind(id);
+        self.wiring.status.sealing(id);
         self.wiring.shared.inject(Barrier { id, last, snapshot, swaps, watched });
     }
 
@@ -236,6 +237,7 @@ impl Coordinator {
         let changed = contents.changed || letters || swapped;
         // The record must be ready before the protocol's effects name it.
         if changed {
+            self.wiring.status.sealed(barrier, self.protocol.assigned() + 1);
             self.number(contents, rejects);
         }
         self.input(Input::Sealed { barrier, epoch: SealedEpoch { changed, outbox } });

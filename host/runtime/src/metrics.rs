@@ -1,5 +1,6 @@
 //! The metrics page, made from one look at the status board. Names and meanings stand in `docs/metrics.md`.
 
+use prometheus_client::encoding::NoLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -9,7 +10,7 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, encod
 
 use crate::barrier::StepCounts;
 use crate::state_budget::StateSize;
-use crate::status::{PipelineState, Status};
+use crate::status::{BOUNDS_MS, PipelineState, Status};
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -43,6 +44,7 @@ impl Collector for Page {
         gauge(&mut encoder, "log_bytes", "Epoch log and outbox", [(vec![], status.log_bytes as i64)])?;
         counter(&mut encoder, "dead_letters", "Dead letters written", [(vec![], status.dead_letters)])?;
         counter(&mut encoder, "rollbacks", "Swaps taken back", [(vec![], status.rollbacks)])?;
+        self.epochs(&mut encoder)?;
         self.steps(&mut encoder)?;
         self.partitions(&mut encoder)?;
         self.sinks(&mut encoder)
@@ -50,6 +52,20 @@ impl Collector for Page {
 }
 
 impl Page {
+    fn epochs(&self, encoder: &mut DescriptorEncoder) -> std::fmt::Result {
+        let help = "How long an epoch takes to seal, to become durable, and a sink to expose it";
+        let mut metric = encoder.encode_descriptor("epoch_milliseconds", help, None, MetricType::Histogram)?;
+        for (phase, times) in &self.0.epoch_phases {
+            let bounds = BOUNDS_MS.iter().map(|bound| *bound as f64).chain([f64::MAX]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(times.counts.iter().copied()).collect();
+            let (sum, count) = (times.sum_us as f64 / 1000.0, times.counts.iter().sum());
+            let labels = [("phase", phase.as_str())];
+            let mut family = metric.encode_family(&labels)?;
+            family.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
     fn steps(&self, encoder: &mut DescriptorEncoder) -> std::fmt::Result {
         type Of = fn(&StepCounts) -> u64;
         let families: [(&str, &str, Of); 4] = [
@@ -136,7 +152,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::status::{PartitionStatus, PluginStatus, SinkStatus, StatusBoard};
+    use crate::status::{PartitionStatus, PhaseTimes, PluginStatus, SinkStatus, StatusBoard};
 
     const DOCUMENTED: &str = include_str!("../../../docs/metrics.md");
 
@@ -145,6 +161,8 @@ mod tests {
         let mut status = StatusBoard::new("shop".into(), "embedded".into()).status();
         status.steps.insert("clean".into(), StepCounts::default());
         status.state_by_step.insert("sales".into(), StateSize { keys: 1, bytes: 1, cold_bytes: 1 });
+        let times = PhaseTimes { sum_us: 1500, counts: vec![0, 1] };
+        status.epoch_phases.insert("seal".into(), times);
         let plugin = ["clean-events", "1.0.0", "sha256:1", "sha256:1"].map(str::to_owned);
         let [name, version, running, manifest] = plugin;
         status.plugins.insert("clean".into(), PluginStatus { name, version, running, manifest, watched: false });
@@ -165,11 +183,17 @@ mod tests {
         status
     }
 
+    /// The name of the histogram that a sample is a part of.
+    fn parts_of_histogram(sample: &str) -> Option<&str> {
+        ["_bucket", "_sum", "_count"].iter().find_map(|part| sample.strip_suffix(part))
+    }
+
     #[test]
     fn every_metric_that_is_served_is_documented_and_no_other() {
         let page = page(&status());
         let samples = page.lines().filter(|line| !line.starts_with('#'));
-        let served: BTreeSet<&str> = samples.filter_map(|line| line.split(['{', ' ']).next()).collect();
+        let names = samples.filter_map(|line| line.split(['{', ' ']).next());
+        let served: BTreeSet<&str> = names.map(|name| parts_of_histogram(name).unwrap_or(name)).collect();
         let rows = DOCUMENTED.lines().filter_map(|line| line.strip_prefix("| `"));
         let documented: BTreeSet<&str> = rows.filter_map(|row| row.split('`').next()).collect();
         assert_eq!(served, documented);
@@ -184,7 +208,11 @@ mod tests {
             let (name, kind) = (cells[1].trim_matches('`'), cells[2]);
             let family = name.trim_end_matches("_total");
             assert!(page.contains(&format!("# TYPE {family} {kind}\n")), "{family} is no {kind}:\n{page}");
-            let sample = page.lines().find(|line| line.split(['{', ' ']).next() == Some(name)).unwrap();
+            let served = |line: &&str| {
+                let sample = line.split(['{', ' ']).next().unwrap_or_default();
+                parts_of_histogram(sample).unwrap_or(sample) == name
+            };
+            let sample = page.lines().find(served).unwrap();
             for label in
                 cells[3].split(',').map(|label| label.trim().trim_matches('`')).filter(|label| !label.is_empty())
             {

@@ -1,6 +1,7 @@
 //! What a running pipeline shows: one board that tasks and coordinator write and that screens, the admin API and metrics
 //! read. Nothing is decided here.
 
+mod epochs;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,9 @@ use crate::coordinator::SwapResult;
 use crate::meta::EpochMeta;
 use crate::state_budget::StateSize;
 
+use epochs::EpochTimes;
+
+pub use epochs::{BOUNDS_MS, PhaseTimes};
 pub use stage::{Stage, StageMeter, StageStatus};
 
 /// Where a pipeline is in its life.
@@ -176,6 +180,8 @@ pub struct Status {
     pub durable_epoch: u64,
     /// Since the last epoch became durable.
     pub durable_ago_ms: Option<u64>,
+    /// How long epochs take to `seal`, to become `durable`, and sinks to `expose` them.
+    pub epoch_phases: BTreeMap<String, PhaseTimes>,
     pub sources: BTreeMap<String, Vec<PartitionStatus>>,
     /// Keyed steps.
     pub stages: BTreeMap<String, StageStatus>,
@@ -205,6 +211,7 @@ struct Board {
     last_swap: Option<SwapStatus>,
     rollbacks: u64,
     dead_letters: u64,
+    epoch_times: EpochTimes,
 }
 
 /// The board of one pipeline; outlives incarnations.
@@ -234,6 +241,7 @@ impl StatusBoard {
             last_swap: None,
             rollbacks: 0,
             dead_letters: 0,
+            epoch_times: EpochTimes::default(),
         };
         Self {
             pipeline,
@@ -293,14 +301,27 @@ impl StatusBoard {
         self.board().plugins.insert(step.to_owned(), plugin);
     }
 
+    pub fn sealing(&self, barrier: u64) {
+        self.board().epoch_times.inject(barrier);
+    }
+
+    pub fn sealed(&self, barrier: u64, epoch: u64) {
+        self.board().epoch_times.seal(barrier, epoch);
+    }
+
     pub fn durable(&self, epoch: u64, sizes: &Sizes) {
         let mut board = self.board();
+        board.epoch_times.durable(epoch);
         (board.durable_epoch, board.durable_at) = (epoch, Some(Instant::now()));
         (board.state_bytes, board.log_bytes) = (sizes.snapshot_bytes, sizes.log_bytes + sizes.outbox_bytes);
     }
 
     pub fn exposed(&self, sink: &str, epoch: u64) {
-        self.board().sinks.entry(sink.to_owned()).or_default().exposed_epoch = epoch;
+        let mut board = self.board();
+        let exposed = &mut board.sinks.entry(sink.to_owned()).or_default().exposed_epoch;
+        if std::mem::replace(exposed, epoch) < epoch {
+            board.epoch_times.expose(epoch);
+        }
     }
 
     /// Notes why a sink or the epoch log waits, or that it does not any more; said once in the log, not at every try.
@@ -412,6 +433,7 @@ impl StatusBoard {
             uptime_ms: self.started.elapsed().as_millis() as u64,
             durable_epoch: board.durable_epoch,
             durable_ago_ms: board.durable_at.map(|at| at.elapsed().as_millis() as u64),
+            epoch_phases: board.epoch_times.phases(),
             sources,
             stages,
             steps,

@@ -152,6 +152,10 @@ impl Store {
             let before = &record.outbox[..index];
             assert!(before.iter().all(|other| other.sink != entry.sink), "sink {} has one entry", entry.sink);
         }
+        if Bug::KeepNothing.is_in() {
+            self.last_epoch = record.epoch;
+            return Ok(());
+        }
         self.guarded(|store| {
             store.write_epoch(record)?;
             store.free()

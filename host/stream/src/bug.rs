@@ -40,10 +40,12 @@ pub enum Bug {
     DoNotAlign,
     /// An instance that was taken over writes on.
     TakeStaleOwner,
+    /// The log throws away what it is given, and says that it is durable.
+    KeepNothing,
 }
 
 impl Bug {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::SkipLogSync,
         Self::SkipOutboxSync,
         Self::SkipFolderSync,
@@ -61,6 +63,7 @@ impl Bug {
         Self::ForgetStageWatermark,
         Self::DoNotAlign,
         Self::TakeStaleOwner,
+        Self::KeepNothing,
     ];
 
     /// Whether it is in.

@@ -26,7 +26,8 @@ pub fn bids(count: usize) -> Vec<String> {
 
 fn bid(numbers: &mut Numbers, number: usize) -> String {
     let mut json = String::with_capacity(300);
-    let (auction, bidder, price) = (1000 + numbers.next(100_000), 1000 + numbers.next(50_000), 100 + numbers.next(10_000_000));
+    let (auction, bidder, price) =
+        (1000 + numbers.next(100_000), 1000 + numbers.next(50_000), 100 + numbers.next(10_000_000));
     let channel = ["Google", "Facebook", "Baidu", "Apple"][numbers.next(4) as usize];
     let (item, extra) = (numbers.letters(8), numbers.letters(60));
     let millis = FIRST_TIME_US / 1000 + number as i64;

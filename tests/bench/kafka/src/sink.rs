@@ -21,15 +21,13 @@ pub fn contests(topic: &Topic, records: usize, passes: usize) {
     let bytes = bids.iter().map(String::len).sum::<usize>() / bids.len();
     println!("records of {bytes} bytes, epochs of {EPOCH}");
     let data = epoch_data(&bids);
-    let mut ours = [
-        ("sink, time of writing", RecordTimestamps::WriteTime),
-        ("sink, event time", RecordTimestamps::EventTime),
-    ]
-    .map(|(name, timestamps)| {
-        let mut sink = OurSink::new(topic, timestamps);
-        let data = Arc::clone(&data);
-        (name, Box::new(move || (0..records / EPOCH).for_each(|_| sink.expose(&data))) as Box<dyn FnMut() + '_>)
-    });
+    let mut ours =
+        [("sink, time of writing", RecordTimestamps::WriteTime), ("sink, event time", RecordTimestamps::EventTime)]
+            .map(|(name, timestamps)| {
+                let mut sink = OurSink::new(topic, timestamps);
+                let data = Arc::clone(&data);
+                (name, Box::new(move || (0..records / EPOCH).for_each(|_| sink.expose(&data))) as Box<dyn FnMut() + '_>)
+            });
     let producer = rival(topic);
     let mut rival = || (0..records / EPOCH).for_each(|_| send_epoch(&producer, topic, &bids));
     contest::run(&mut ours, &mut rival, records / EPOCH * EPOCH, passes);

@@ -1,4 +1,5 @@
-//! `where`, key and a tumbling count and sum, against the same written by hand over the same arrays.
+//! `where`, key and a tumbling count and sum, against the same written by hand over the same arrays; with few keys and with
+//! ten million; hopping windows that overlap, against tumbling ones.
 //!
 //! Unit: CPU time of the thread per input row, in nanoseconds; best and median of interleaved passes. All keys are in
 //! the window before the first pass, so a pass measures updates; first rows of keys, seal and firing are told apart.
@@ -6,6 +7,8 @@
 //! checks, no change tracking, no key groups.
 //!
 //!     cargo run --release -p weir-bench-operators -- [passes]
+
+mod overlap;
 
 use std::sync::Arc;
 
@@ -38,9 +41,13 @@ const DEFAULT_PASSES: usize = 9;
 fn main() {
     let passes = std::env::args().nth(1).and_then(|passes| passes.parse().ok()).unwrap_or(DEFAULT_PASSES);
     println!("ns of CPU per input row, {ROWS} rows in batches of {BATCH}, 9 of 10 pass, {passes} passes");
-    for keys in [100, 1_000_000] {
-        run(keys, passes);
-    }
+    let [_, few, _, many] = [100, 10_000, 1_000_000, 10_000_000].map(|keys| run(keys, passes));
+    println!(
+        "\nthroughput with 10 M live keys, of that with 10 k: {:.0} % best, {:.0} % median", //
+        100.0 * few.0 / many.0,
+        100.0 * few.1 / many.1
+    );
+    overlap::run(passes);
 }
 
 fn schema() -> SchemaRef {
@@ -60,17 +67,24 @@ fn batches(keys: u64) -> Vec<Batch> {
         (state >> 11) % bound
     };
     let batch = |_| {
-        let auctions: ArrayRef = Arc::new((0..BATCH).map(|_| Some(next(keys) as i64)).collect::<Int64Array>());
-        let prices: ArrayRef = Arc::new((0..BATCH).map(|_| Some(1 + next(1000) as i64)).collect::<Int64Array>());
-        Batch {
-            columns: RecordBatch::try_new(schema(), vec![auctions, prices]).expect("the columns are of the schema"),
-            event_times_us: (0..BATCH as i64).map(|row| row * 2_000).collect(),
-            watermarks_us: vec![i64::MIN; BATCH].into(),
-            origin: Origin::Step("bench".into()),
-            changes: Changes::Inserts,
-        }
+        let auctions = (0..BATCH).map(|_| next(keys) as i64).collect();
+        let prices = (0..BATCH).map(|_| 1 + next(1000) as i64).collect();
+        batch_of(auctions, prices)
     };
     (0..ROWS / BATCH).map(batch).collect()
+}
+
+/// A batch whose rows lie evenly in one window.
+fn batch_of(auctions: Vec<i64>, prices: Vec<i64>) -> Batch {
+    let rows = auctions.len();
+    let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(auctions)), Arc::new(Int64Array::from(prices))];
+    Batch {
+        columns: RecordBatch::try_new(schema(), columns).expect("the columns are of the schema"),
+        event_times_us: (0..rows as i64).map(|row| row * 2_000).collect(),
+        watermarks_us: vec![i64::MIN; rows].into(),
+        origin: Origin::Step("bench".into()),
+        changes: Changes::Inserts,
+    }
 }
 
 /// The steps under test.
@@ -81,7 +95,7 @@ struct Steps {
 }
 
 impl Steps {
-    fn new() -> Self {
+    fn new(grid: &WindowGrid) -> Self {
         let filter = Where::new(Predicate::compile("price > 100", &schema()).expect("a valid condition"));
         let key = KeyEncoder::new(&[("auction".into(), "auction".into())], &schema(), KEY_GROUPS).expect("a valid key");
         let aggregate = |name: &str, kind, argument: Option<&str>| AggregateSpec {
@@ -99,8 +113,7 @@ impl Steps {
                 aggregate("volume", AggregateKind::Sum, Some("price")),
             ],
         };
-        let grid = WindowGrid::tumbling(WINDOW_US, 0).expect("a valid window");
-        let window = WindowAggregate::new(&spec, &grid, &schema(), 0..KEY_GROUPS).expect("a valid aggregate");
+        let window = WindowAggregate::new(&spec, grid, &schema(), 0..KEY_GROUPS).expect("a valid aggregate");
         Self { filter, key, window }
     }
 
@@ -120,6 +133,10 @@ impl Steps {
             self.window.process(0, &keyed, &mut Outputs::default()).expect("the window works");
         }
     }
+}
+
+fn tumbling() -> WindowGrid {
+    WindowGrid::tumbling(WINDOW_US, 0).expect("a valid window")
 }
 
 /// The same by hand.
@@ -173,11 +190,22 @@ fn pass(batches: &[Batch], mut work: impl FnMut(&Batch)) -> f64 {
     (cpu_ns() - start) as f64 / ROWS as f64
 }
 
-fn run(keys: u64, passes: usize) {
+/// Rows that bring each key once, a batch at a time.
+fn each_key_once(keys: u64) -> impl Iterator<Item = Batch> {
+    (0..keys).step_by(BATCH).map(move |begin| {
+        let end = keys.min(begin + BATCH as u64);
+        batch_of((begin..end).map(|key| key as i64).collect(), vec![101; (end - begin) as usize])
+    })
+}
+
+/// CPU nanoseconds per row of the whole chain, best and median.
+fn run(keys: u64, passes: usize) -> (f64, f64) {
     let batches = batches(keys);
-    let (mut steps, mut native) = (Steps::new(), Native::default());
-    let first = pass(&batches, |batch| steps.whole(batch));
-    let first_native = pass(&batches, |batch| native.whole(batch));
+    let (mut steps, mut native) = (Steps::new(&tumbling()), Native::default());
+    each_key_once(keys).for_each(|batch| {
+        steps.whole(&batch);
+        native.whole(&batch);
+    });
     let mut times: [Vec<f64>; 4] = Default::default();
     for _ in 0..passes {
         times[0].push(pass(&batches, |batch| drop(std::hint::black_box(steps.filter(batch)))));
@@ -193,8 +221,8 @@ fn run(keys: u64, passes: usize) {
     println!("  where + key + window {:>6.1} best {:>6.1} median", whole.0, whole.1);
     println!("  by hand              {:>6.1} best {:>6.1} median", by_hand.0, by_hand.1);
     println!("  by hand / ours       {:>6.2} best {:>6.2} median", by_hand.0 / whole.0, by_hand.1 / whole.1);
-    println!("  first pass           {first:>6.1} ours {first_native:>6.1} by hand");
     seal_and_fire(&mut steps);
+    whole
 }
 
 fn seal_and_fire(steps: &mut Steps) {

@@ -133,7 +133,9 @@ pub fn run(brokers: &str, input: &str, output: &str, events: u64) {
         .expect("the producer's settings are sound");
     let (mut read, mut sent) = (0, 0);
     while read < events {
-        let Some(record) = consumer.poll(Duration::from_secs(10)) else { panic!("the input ended after {read} records") };
+        let Some(record) = consumer.poll(Duration::from_secs(10)) else {
+            panic!("the input ended after {read} records")
+        };
         let record = record.expect("a record");
         read += 1;
         let Some(event) = record.payload().and_then(|payload| serde_json::from_slice::<Event>(payload).ok()) else {

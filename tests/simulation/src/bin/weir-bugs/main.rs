@@ -1,7 +1,11 @@
 //! Tests the tests: puts one bug after the other into the engine and sees that something notices. Without a bug nothing
 //! may. Ends with 1 when a bug goes through.
+//!
+//! `weir-bugs run|forget MANIFEST PROFILE STATE` runs a pipeline to the end of its input, with the log or with one that
+//! keeps nothing: what a log costs is the difference.
 
 mod alignment;
+mod live;
 mod manifest;
 mod stale_owner;
 
@@ -14,6 +18,10 @@ use weir_stream::Bug;
 /// Seeds of the simulation for each bug: the rarest needs some dozens.
 const SEEDS: u64 = 400;
 
+/// As in the product, since its cost is measured here too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Scenario = (&'static str, fn() -> Result<(), String>);
 
 const SCENARIOS: [Scenario; 4] = [
@@ -24,6 +32,24 @@ const SCENARIOS: [Scenario; 4] = [
 ];
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => campaign(),
+        [verb @ ("run" | "forget"), manifest, profile, state] => {
+            let bug = (*verb == "forget").then_some(Bug::KeepNothing);
+            let ended = live::run(manifest.as_ref(), profile, state.as_ref(), bug);
+            ended.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+        }
+        _ => failed("usage: weir-bugs [run|forget MANIFEST PROFILE STATE]"),
+    }
+}
+
+fn failed(error: &str) -> ExitCode {
+    eprintln!("Error: {error}");
+    ExitCode::FAILURE
+}
+
+fn campaign() -> ExitCode {
     // A bug may break an assertion too: that is one way to be caught, and its text is told below.
     std::panic::set_hook(Box::new(|_| {}));
     if let Some((name, why)) = caught(None) {
