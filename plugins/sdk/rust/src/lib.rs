@@ -40,6 +40,34 @@
 //! it is), each plain or in a `Result<_, Reject>`. `name` and `version` are those of the crate unless the attribute
 //! gives others.
 //!
+//! Rows go to several outputs where the row is an enum, and a function may take whole columns instead of rows:
+//! [`mod@columns`].
+//!
+//! ```
+//! use weir_sdk::prelude::*;
+//!
+//! #[derive(Input)]
+//! struct Order<'a> { items: &'a str, total: i64 }
+//!
+//! #[derive(Output)]
+//! struct Item { item: String }
+//!
+//! #[derive(Output)]
+//! struct Alert { why: &'static str }
+//!
+//! /// Outputs `item` and `suspicious`; the first is also what the step's id alone means.
+//! #[derive(Output)]
+//! enum Routed { Item(Item), Suspicious(Alert) }
+//!
+//! #[transform(name = "unpack", version = "1.0.0")]
+//! fn unpack(order: Order) -> Vec<Routed> {
+//!     let items = order.items.split(',').map(|item| Routed::Item(Item { item: item.to_owned() }));
+//!     let alert = (order.total > 10_000).then(|| Routed::Suspicious(Alert { why: "a large order" }));
+//!     items.chain(alert).collect()
+//! }
+//! # fn main() {}
+//! ```
+//!
 //! `cargo test` runs the function natively; [`testing`] runs whole batches through the same glue as in the host.
 //! Deliberately no I/O, clock or randomness: a plugin has only its rows and its configuration, so the same input
 //! always gives the same result.
@@ -54,6 +82,7 @@ pub mod bindings;
 #[rustfmt::skip]
 pub mod process_bindings;
 
+pub mod columns;
 pub mod config;
 pub mod decimal;
 pub mod input;
@@ -82,12 +111,14 @@ pub mod wit {
 pub use decimal::{Decimal, DecimalError, Rounding};
 pub use reject::Reject;
 pub use time::{Date, Timestamp, Unit};
-pub use weir_sdk_derive::{Config, Input, Output, State, Timer, process, transform};
+pub use weir_sdk_derive::{Config, Input, InputColumns, Output, OutputColumns, State, Timer, process, transform};
 
 /// What a plugin's `use` line needs.
 pub mod prelude {
+    pub use crate::columns::{ColumnBuilder, ColumnView, Rows};
     pub use crate::process::{NoTimer, Process, Timers};
     pub use crate::state::{List, Map, Value};
-    pub use crate::{Config, Date, Decimal, Input, Output, Reject, Rounding, State, Timer, Timestamp, Unit};
+    pub use crate::{Config, Date, Decimal, Input, InputColumns, Output, OutputColumns};
+    pub use crate::{Reject, Rounding, State, Timer, Timestamp, Unit};
     pub use crate::{dec, log, process, reject, transform};
 }

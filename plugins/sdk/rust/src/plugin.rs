@@ -32,8 +32,8 @@ pub struct Shape {
 /// A configuration and the types that it was opened for.
 pub struct Opened<C> {
     pub config: C,
-    reads: Vec<DataType>,
-    writes: Vec<Vec<DataType>>,
+    pub(crate) reads: Vec<DataType>,
+    pub(crate) writes: Vec<Vec<DataType>>,
 }
 
 fn shape_of<'a, E: Input<'a>, R: Returned>() -> Shape {

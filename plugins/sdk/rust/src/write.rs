@@ -58,6 +58,9 @@ pub trait WriteValue: Sized {
     /// Fills the place of a null.
     fn write_null(builder: &mut Self::Builder);
 
+    /// Values written.
+    fn rows(builder: &Self::Builder) -> usize;
+
     fn finish(builder: Self::Builder) -> Column;
 }
 
@@ -127,6 +130,10 @@ impl<T: WriteValue> WriteValue for Option<T> {
         Self::write(None, builder);
     }
 
+    fn rows((validity, _): &Self::Builder) -> usize {
+        validity.rows
+    }
+
     fn finish((validity, values): Self::Builder) -> Column {
         Column { validity: validity.nulls.then_some(validity.bits), ..T::finish(values) }
     }
@@ -153,6 +160,10 @@ macro_rules! write_number {
 
             fn write_null(builder: &mut Self::Builder) {
                 builder.push(Default::default());
+            }
+
+            fn rows(builder: &Self::Builder) -> usize {
+                builder.len()
             }
 
             fn finish(builder: Self::Builder) -> Column {
@@ -196,6 +207,10 @@ impl WriteValue for bool {
         false.write(builder);
     }
 
+    fn rows((_, rows): &Self::Builder) -> usize {
+        *rows
+    }
+
     fn finish((bits, _): Self::Builder) -> Column {
         column(Values::Bits(bits))
     }
@@ -237,6 +252,10 @@ macro_rules! write_bytes {
 
             fn write_null(builder: &mut Self::Builder) {
                 push_bytes(builder, &[]);
+            }
+
+            fn rows(builder: &Self::Builder) -> usize {
+                builder.offsets.len() - 1
             }
 
             fn finish(builder: Self::Builder) -> Column {
@@ -285,6 +304,10 @@ impl WriteValue for Timestamp {
 
     fn write_null((counts, _): &mut Self::Builder) {
         counts.push(0);
+    }
+
+    fn rows((counts, _): &Self::Builder) -> usize {
+        counts.len()
     }
 
     fn finish((counts, _): Self::Builder) -> Column {
@@ -340,6 +363,10 @@ impl WriteValue for Decimal {
 
     fn write_null(Decimals { halves, .. }: &mut Self::Builder) {
         halves.extend([0, 0]);
+    }
+
+    fn rows(Decimals { halves, .. }: &Self::Builder) -> usize {
+        halves.len() / 2
     }
 
     fn finish(builder: Self::Builder) -> Column {

@@ -58,7 +58,7 @@ pub fn derive(input: TokenStream) -> Result<TokenStream> {
 }
 
 /// The lifetime of the batch that a row's fields are views into: the struct's own, if it has one.
-fn batch_lifetime(item: &Item) -> Result<TokenStream> {
+pub fn batch_lifetime(item: &Item) -> Result<TokenStream> {
     let inside: Vec<TokenTree> = item.generics.clone().into_iter().collect();
     match inside.as_slice() {
         [] => Ok(tokens("'weir")),

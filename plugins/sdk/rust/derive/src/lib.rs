@@ -6,6 +6,7 @@
 use proc_macro::TokenStream;
 
 mod attribute;
+mod columns;
 mod config;
 mod input;
 mod item;
@@ -40,6 +41,20 @@ pub fn derive_output(tokens: TokenStream) -> TokenStream {
     or_error(output::derive(tokens))
 }
 
+/// The columns that a `#[transform(columns)]` function reads: a struct with a `ColumnView<'a, T>` per column.
+/// `#[column("name")]` as for rows.
+#[proc_macro_derive(InputColumns, attributes(column))]
+pub fn derive_input_columns(tokens: TokenStream) -> TokenStream {
+    or_error(columns::derive_input(tokens))
+}
+
+/// The columns that a `#[transform(columns)]` function writes: a struct with a `ColumnBuilder<T>` per column. Attributes
+/// are those of rows.
+#[proc_macro_derive(OutputColumns, attributes(column, decimal, timestamp, output))]
+pub fn derive_output_columns(tokens: TokenStream) -> TokenStream {
+    or_error(columns::derive_output(tokens))
+}
+
 /// What a keyed plugin keeps for each key: a struct whose fields are `Value<T>`, `List<T>` and `Map<K, V>`.
 /// `#[state(ttl = "1d")]` on a field that is forgotten that long after the key's newest row; `#[decimal(12, 2)]`,
 /// `#[timestamp(ms)]` as for outputs.
@@ -72,7 +87,8 @@ pub fn derive_config(tokens: TokenStream) -> TokenStream {
 /// Makes a function the plugin: `fn clean(event: Event, rules: &Rules) -> Result<Option<Clean>, Reject>`, the
 /// configuration being optional. Its name also becomes a type, for `weir_sdk::testing::Instance::<clean>`.
 ///
-/// `#[transform(name = "..", version = "..")]` for a plugin that is not called as its crate.
+/// `#[transform(columns)]` is for a function over whole columns: `fn judge(readings: Readings, judged: &mut Judged, rows:
+/// &mut Rows, rules: &Rules)`; `#[transform(name = "..", version = "..")]` for a plugin that is not called as its crate.
 #[proc_macro_attribute]
 pub fn transform(arguments: TokenStream, function: TokenStream) -> TokenStream {
     or_error(transform::expand(arguments, function))

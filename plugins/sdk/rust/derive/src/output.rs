@@ -103,7 +103,7 @@ impl #generics ::weir_sdk::output::OutputRow for #whole {
 ";
 
 /// What the field's attribute says of its column's type.
-fn declared(field: &Field) -> Result<TokenStream> {
+pub fn declared(field: &Field) -> Result<TokenStream> {
     declared_of(&field.attributes, &field.field_type)
 }
 
@@ -138,12 +138,12 @@ pub fn declared_of(attributes: &[Attribute], field_type: &TokenStream) -> Result
 
 /// What `#[output(..)]` says.
 #[derive(Default)]
-struct About {
-    drops: Vec<String>,
-    keyed: bool,
+pub struct About {
+    pub drops: Vec<String>,
+    pub keyed: bool,
 }
 
-fn about(item: &Item) -> Result<About> {
+pub fn about(item: &Item) -> Result<About> {
     let Some(attribute) = find(&item.attributes, "output") else { return Ok(About::default()) };
     let wrong = || {
         let message =
@@ -161,7 +161,7 @@ fn about(item: &Item) -> Result<About> {
     Ok(About { drops: names.ok_or_else(wrong)?, keyed: false })
 }
 
-fn drops(about: &About) -> TokenStream {
+pub fn drops(about: &About) -> TokenStream {
     tokens(&about.drops.iter().map(|name| format!("{name:?},")).collect::<String>())
 }
 

@@ -7,6 +7,56 @@ use crate::attribute::string_value;
 use crate::item::{Cursor, Error};
 use crate::template::{fill, tokens};
 
+/// What a function is called with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// One row.
+    Rows,
+    /// Views and builders of columns, and what becomes of the rows.
+    Columns,
+}
+
+impl Style {
+    /// Takes `columns` off the attribute's arguments.
+    fn read(arguments: TokenStream) -> (Self, TokenStream) {
+        let mut cursor = Cursor::new(arguments.clone());
+        if !cursor.at_ident("columns") {
+            return (Self::Rows, arguments);
+        }
+        cursor.next();
+        cursor.take_punct(',');
+        (Self::Columns, std::iter::from_fn(|| cursor.next()).collect())
+    }
+
+    /// The SDK's module that calls such functions.
+    fn module(self) -> &'static str {
+        match self {
+            Self::Rows => "plugin",
+            Self::Columns => "columns",
+        }
+    }
+
+    /// Parameters before the configuration.
+    fn parameters(self) -> usize {
+        match self {
+            Self::Rows => 1,
+            Self::Columns => 3,
+        }
+    }
+
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::Rows => {
+                "a #[transform] function takes a row and, if it needs one, a configuration: (event: Event, rules: &Rules)"
+            }
+            Self::Columns => {
+                "a #[transform(columns)] function takes columns, builders, rows and, if it needs one, a configuration: \
+                 (readings: Readings, judged: &mut Judged, rows: &mut Rows, rules: &Rules)"
+            }
+        }
+    }
+}
+
 /// What is needed of a function's signature.
 struct Signature {
     name: Ident,
@@ -15,7 +65,8 @@ struct Signature {
 }
 
 pub fn expand(arguments: TokenStream, function: TokenStream) -> Result<TokenStream> {
-    let signature = Signature::read(function.clone())?;
+    let (style, arguments) = Style::read(arguments);
+    let signature = Signature::read(function.clone(), style)?;
     let (name, version) = identity(arguments)?;
     let with = if signature.config.is_some() { "_with" } else { "" };
     let holes = [
@@ -24,6 +75,7 @@ pub fn expand(arguments: TokenStream, function: TokenStream) -> Result<TokenStre
         ("config", signature.config.unwrap_or_else(|| tokens("()"))),
         ("name", name),
         ("version", version),
+        ("style", tokens(style.module())),
         ("shape", tokens(&format!("shape{with}"))),
         ("each", tokens(&format!("each{with}"))),
     ];
@@ -43,14 +95,14 @@ impl ::weir_sdk::plugin::Plugin for #plugin {
     const VERSION: &'static str = #version;
 
     fn shape() -> ::weir_sdk::plugin::Shape {
-        ::weir_sdk::plugin::#shape(#plugin)
+        ::weir_sdk::#style::#shape(#plugin)
     }
 
     fn process(
         opened: &::weir_sdk::plugin::Opened<#config>,
         batch: &::weir_sdk::wit::Batch,
     ) -> ::weir_sdk::wit::Transformed {
-        ::weir_sdk::plugin::#each(#plugin, opened, batch)
+        ::weir_sdk::#style::#each(#plugin, opened, batch)
     }
 }
 
@@ -58,7 +110,7 @@ impl ::weir_sdk::plugin::Plugin for #plugin {
 ";
 
 impl Signature {
-    fn read(function: TokenStream) -> Result<Self> {
+    fn read(function: TokenStream, style: Style) -> Result<Self> {
         let mut cursor = Cursor::new(function);
         cursor.attributes()?;
         cursor.visibility();
@@ -76,11 +128,10 @@ impl Signature {
             return Err(Error::at(cursor.last, "expected parameters"));
         };
         let mut inside = Cursor::new(parameters.stream());
-        let row = inside.until_comma();
+        let missing = (0..style.parameters()).any(|_| inside.until_comma().is_empty());
         let config = inside.until_comma();
-        if row.is_empty() || inside.peek().is_some() {
-            let wanted = "a #[transform] function takes a row and, if it needs one, a configuration: (event: Event, rules: &Rules)";
-            return Err(Error::at(parameters.span(), wanted));
+        if missing || inside.peek().is_some() {
+            return Err(Error::at(parameters.span(), style.wanted()));
         }
         let config = if config.is_empty() { None } else { Some(referenced(config)?) };
         Ok(Self { name, config })
