@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use weir_connectors::file::{FileSource, FileSourceConfig};
+use weir_connectors::file::{FileSource, FileSourceConfig, Framing};
 use weir_connectors::kafka::{KafkaSource, KafkaSourceConfig};
 use weir_manifest::{Connector, DEAD_LETTERS};
 use weir_stream::{DeadLetter, Poll, Source, SourceError};
@@ -83,7 +83,8 @@ fn show(letters: &[&DeadLetter], format: Format) -> Result<(), Failure> {
         let place = if letter.offset < 0 {
             "behind a stateful step".to_owned()
         } else {
-            format!("{}[{}]@{}", letter.topic, letter.partition, letter.offset)
+            let line = letter.line.map_or(String::new(), |line| format!(", line {line}"));
+            format!("{}[{}]@{}{line}", letter.topic, letter.partition, letter.offset)
         };
         println!("{place} · epoch {} · {} · {} · {}", letter.epoch, letter.step, letter.stage, letter.code);
         println!("  {}", letter.reason);
@@ -107,6 +108,7 @@ fn read(args: &ManifestArgs) -> Result<Vec<DeadLetter>, Failure> {
             source: DEAD_LETTERS.to_owned(),
             paths: file.path.as_slice().iter().map(|path| manifest.resolve(path)).collect(),
             follow: false,
+            framing: Framing::Lines,
             max_record_bytes: 64 << 20,
         })),
         Connector::Kafka(kafka) => {

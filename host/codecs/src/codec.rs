@@ -28,6 +28,10 @@ pub mod reject_code {
     pub const TOO_DEEP: &str = "too-deep";
     /// The payload is larger than the limit.
     pub const TOO_LARGE: &str = "too-large";
+    /// The payload is not one row of CSV.
+    pub const CSV_SYNTAX: &str = "csv-syntax";
+    /// A row of CSV has another number of fields than its header.
+    pub const CSV_FIELDS: &str = "csv-fields";
     /// The record has no payload (a Kafka tombstone).
     pub const NULL_VALUE: &str = "null-value";
     /// A declared field occurs twice.
@@ -83,6 +87,10 @@ pub enum CodecError {
     SameField { first: String, second: String, path: String },
     #[error("column `{column}` reads `{path}` as a value, but column `{inner}` reads a field inside it; drop one")]
     FieldAndObject { column: String, inner: String, path: String },
+    #[error(
+        "column `{column}` names a field, but rows without a header have none; leave the name out, or say `header: true`"
+    )]
+    FieldWithoutHeader { column: String },
     #[error("column `{column}`: `{path}` is not a field path; write names joined by dots, none of them empty")]
     BadPath { column: String, path: String },
     #[error("the schema has {columns} columns, but {sources} column sources were given")]

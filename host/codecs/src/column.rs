@@ -300,6 +300,19 @@ impl Column {
         Ok(())
     }
 
+    /// Text of a value whose type only the column knows, as in CSV.
+    pub(crate) fn put_plain_text(&mut self, text: &str) -> Result<(), Refused> {
+        use Values::{Binary, Boolean, Date, Decimal, Timestamp, Utf8};
+        let is_integer = || text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
+        match &self.values {
+            Boolean(_) => self.put_bool(text.parse().map_err(|_| Refused::WrongType)?),
+            Timestamp { .. } if is_integer() => self.put_number_text(text),
+            Utf8(_) | Binary(_) | Date(_) | Decimal { .. } | Timestamp { .. } => self.put_text(text),
+            _ if is_number(text) => self.put_number_text(text),
+            _ => Err(Refused::WrongType),
+        }
+    }
+
     /// Bytes as they are, into a binary or utf8 column.
     pub(crate) fn put_bytes(&mut self, bytes: &[u8]) -> Result<(), Refused> {
         match &mut self.values {
@@ -365,6 +378,12 @@ impl Column {
             }
         }
     }
+}
+
+/// Whether text is a decimal number: no names such as `inf`, no spaces.
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
+        && text.parse::<f64>().is_ok()
 }
 
 fn finite<T: Copy>(value: Option<T>, is_finite: fn(T) -> bool) -> Result<T, Refused> {

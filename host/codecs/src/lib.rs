@@ -8,12 +8,14 @@ mod civil;
 mod codec;
 mod column;
 mod column_set;
+mod csv;
 mod decimal;
 mod json;
 mod raw;
 mod source;
 
 pub use codec::{CodecError, Decoded, Decoder, EncodeError, Encoder, MAX_DECODE_BYTES, reject_code};
+pub use csv::{CsvDecoder, CsvOptions};
 pub use json::{JsonDecoder, JsonEncodeOptions, JsonEncoder, JsonLimits, RowJson};
 pub use raw::{RawDecoder, RawEncoder};
 pub use source::ColumnSource;

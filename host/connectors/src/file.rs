@@ -1,9 +1,13 @@
-//! Files of lines: a source that reads them record by record, and a sink that appends to one exactly once.
+//! Files: a source that reads them record by record, and a sink that appends lines to one exactly once.
 //!
-//! A line is a record; neither side looks into it.
+//! A record is a line or a row of CSV; neither side looks into it.
 
+mod folder;
+mod framing;
+mod reader;
 pub mod sink;
 pub mod source;
 
+pub use framing::{Framing, HeaderCheck, RowFraming};
 pub use sink::JsonLinesSink;
 pub use source::{FileSource, FileSourceConfig};

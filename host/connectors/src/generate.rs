@@ -10,7 +10,7 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_stream::{PartitionReader, PayloadBuilder, Poll, Source, SourceError, SourceRecords, TimestampType};
+use weir_stream::{PartitionReader, PayloadBuilder, Poll, Position, Source, SourceError, SourceRecords, TimestampType};
 
 use crate::clock::{self, Clock};
 use ecommerce::{EventOptions, Malformed};
@@ -90,8 +90,8 @@ impl Source for GeneratorSource {
         Ok(self.config.partitions)
     }
 
-    fn open(&mut self, partition: u32, position: Option<i64>) -> Result<Box<dyn PartitionReader>, SourceError> {
-        let given = u64::try_from(position.unwrap_or(0)).unwrap_or(0);
+    fn open(&mut self, partition: u32, position: Option<Position>) -> Result<Box<dyn PartitionReader>, SourceError> {
+        let given = position.map_or(0, |position| u64::try_from(position.offset).unwrap_or(0));
         let partitions = u64::from(self.config.partitions);
         let limit = self.config.limit.map(|limit| limit.saturating_sub(u64::from(partition)).div_ceil(partitions));
         Ok(Box::new(GeneratorReader {

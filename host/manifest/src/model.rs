@@ -6,6 +6,7 @@
 //! and expressions, hence the planner.
 
 mod binding;
+mod format;
 mod limits;
 mod sink;
 mod source;
@@ -13,10 +14,10 @@ mod step;
 mod test;
 
 pub use binding::{
-    Binding, Compression, Connector, CreateTable, FileConnector, Format, GenerateConnector, KafkaConnector,
-    KafkaOption, ParquetConnector, Paths, PostgresConnector, Profile, Roll, SqliteConnector, Start, StdoutConnector,
-    TextOrSecret,
+    Binding, Compression, Connector, CreateTable, FileConnector, GenerateConnector, KafkaConnector, KafkaOption,
+    ParquetConnector, Paths, PostgresConnector, Profile, Roll, SqliteConnector, Start, StdoutConnector, TextOrSecret,
 };
+pub use format::{CsvFormat, Delimiter, Format};
 pub use limits::{EpochSettings, Limits, PluginLimits, StateSettings};
 pub use sink::{Sink, SinkMode};
 pub use source::{Column, ColumnOrigin, EventTime, EventTimeOrigin, RecordPart, Source};

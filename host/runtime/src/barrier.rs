@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use weir_operators::NextFunction;
 use weir_state::StateDelta;
 use weir_stream::time::InputTime;
-use weir_stream::{DeadLetter, SinkData, Transform, TransformFactory};
+use weir_stream::{DeadLetter, Position, SinkData, Transform, TransformFactory};
 
 use crate::function::{Function, Instance};
 
@@ -74,7 +74,7 @@ pub struct PartitionPosition {
     pub source: Arc<str>,
     pub partition: u32,
     /// `None` while nothing was ever read.
-    pub next_offset: Option<i64>,
+    pub position: Option<Position>,
     pub time: InputTime,
     /// Largest event time seen, for the far-future rule; `i64::MIN` for none.
     pub max_event_time_us: i64,

@@ -41,6 +41,10 @@ fn source(planned: &PlannedSource, manifest: &Manifest, until_end: bool) -> Resu
             source: planned.id.to_string(),
             paths: file.path.as_slice().iter().map(|path| manifest.resolve(path)).collect(),
             follow: !until_end,
+            framing: planned.framing().map_err(|error| SourceError::Fatal {
+                message: error.to_string(),
+                next: "correct the source's columns".into(),
+            })?,
             max_record_bytes: manifest.limits.record.bytes() as usize,
         })),
         Connector::Kafka(kafka) => {

@@ -204,8 +204,8 @@ fn open_sources(
         let partitions = patience.wait(|| source.partitions())?;
         let mut of_source = Vec::new();
         for partition in 0..partitions {
-            let position = meta.position(&planned.id, partition).next_offset;
-            of_source.push(patience.wait(|| source.open(partition, position))?);
+            let position = meta.position(&planned.id, partition).position();
+            of_source.push(patience.wait(|| source.open(partition, position.clone()))?);
         }
         readers.push(of_source);
     }

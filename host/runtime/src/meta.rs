@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use weir_stream::Position;
 use weir_stream::time::{InputTime, NO_WATERMARK};
 
 use crate::barrier::{PartitionPosition, StepCounts};
@@ -37,12 +38,23 @@ pub struct StoredStep {
     pub layout: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPosition {
     pub next_offset: Option<i64>,
+    /// The file that the offset is in, where several make up the partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     pub watermark_us: i64,
     pub idle: bool,
     pub max_event_time_us: i64,
+}
+
+impl StoredPosition {
+    /// Where reading goes on, if anything was read.
+    pub fn position(&self) -> Option<Position> {
+        let file = self.file.as_deref().map(Into::into);
+        self.next_offset.map(|offset| Position { offset, file })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,8 +126,9 @@ impl EpochMeta {
     }
 
     pub fn position(&self, source: &str, partition: u32) -> StoredPosition {
-        self.positions.get(&format!("{source}/{partition}")).copied().unwrap_or(StoredPosition {
+        self.positions.get(&format!("{source}/{partition}")).cloned().unwrap_or(StoredPosition {
             next_offset: None,
+            file: None,
             watermark_us: NO_WATERMARK,
             idle: false,
             max_event_time_us: i64::MIN,
@@ -126,13 +139,16 @@ impl EpochMeta {
     pub fn set_position(&mut self, position: &PartitionPosition) -> bool {
         let InputTime { watermark_us, idle } = position.time;
         let stored = StoredPosition {
-            next_offset: position.next_offset,
+            next_offset: position.position.as_ref().map(|position| position.offset),
+            file: position.position.as_ref().and_then(|position| position.file.as_deref().map(str::to_owned)),
             watermark_us,
             idle,
             max_event_time_us: position.max_event_time_us,
         };
         let key = format!("{}/{}", position.source, position.partition);
-        self.positions.insert(key, stored) != Some(stored)
+        let changed = self.positions.get(&key) != Some(&stored);
+        self.positions.insert(key, stored);
+        changed
     }
 
     pub fn stage_watermark(&self, stage: &str) -> i64 {
@@ -206,12 +222,12 @@ mod tests {
         let position = PartitionPosition {
             source: "s".into(),
             partition: 1,
-            next_offset: Some(5),
+            position: Some(Position { offset: 5, file: Some("a".into()) }),
             time: InputTime { watermark_us: 3, idle: false },
             max_event_time_us: 4,
         };
         assert!(meta.set_position(&position));
         assert!(!meta.set_position(&position));
-        assert_eq!(meta.position("s", 1).next_offset, Some(5));
+        assert_eq!(meta.position("s", 1).position(), position.position);
     }
 }

@@ -35,4 +35,4 @@ pub use payload::{PayloadBuilder, Payloads};
 pub use record::{SourceRecords, TimestampType};
 pub use reject::{DeadLetter, Reject, Rejects};
 pub use sink::{ExposeOutcome, PayloadBlock, RowBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition, SinkReject};
-pub use source::{PartitionReader, Poll, Source, SourceError};
+pub use source::{PartitionReader, Poll, Position, Source, SourceError};

@@ -36,8 +36,14 @@ pub struct SourceRecords {
     pub keys: Option<Payloads>,
     /// Present when the manifest asks for headers: each record's headers as one JSON object.
     pub headers: Option<Payloads>,
-    /// Where reading goes on after the last record: the position that an epoch stores.
+    /// Where reading goes on after the last record: with `file` the position that an epoch stores.
     pub next_offset: i64,
+    /// Where several files make up the partition: the one that these records are from.
+    pub file: Option<Arc<str>>,
+    /// The row that names the records' fields, where it does not stand in every record.
+    pub header: Option<Arc<[u8]>>,
+    /// The line of its file on which each record begins, from 1; empty where lines are not counted.
+    pub lines: Vec<u64>,
 }
 
 impl SourceRecords {
@@ -52,6 +58,10 @@ impl SourceRecords {
     /// Bytes held, for budgets.
     pub fn byte_size(&self) -> usize {
         let side = |payloads: &Option<Payloads>| payloads.as_ref().map_or(0, Payloads::byte_size);
-        self.values.byte_size() + side(&self.keys) + side(&self.headers) + self.offsets.len() * 17
+        self.values.byte_size()
+            + side(&self.keys)
+            + side(&self.headers)
+            + self.offsets.len() * 17
+            + self.lines.len() * 8
     }
 }

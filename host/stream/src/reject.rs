@@ -50,6 +50,9 @@ pub struct DeadLetter {
     pub partition: u32,
     /// -1 behind a stateful step, where a row has no single record.
     pub offset: i64,
+    /// The line of its file on which the record begins, where lines are counted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub line: Option<u64>,
     /// The record's own timestamp, if it had one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub timestamp_us: Option<i64>,
@@ -117,6 +120,7 @@ mod tests {
             topic: "t".into(),
             partition: 0,
             offset: 7,
+            line: None,
             timestamp_us: None,
             payload: vec![0xff, 0x00, b'a'],
         };

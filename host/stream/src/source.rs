@@ -6,6 +6,26 @@ use std::sync::Arc;
 
 use crate::record::SourceRecords;
 
+/// Where reading of a partition goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The `next_offset` of the records that were read last.
+    pub offset: i64,
+    /// Where several files make up the partition: the one that the offset is in.
+    pub file: Option<Arc<str>>,
+}
+
+impl Position {
+    /// The offset behind a file that will not be read again, and may be gone.
+    pub const END_OF_FILE: i64 = i64::MAX;
+}
+
+impl From<i64> for Position {
+    fn from(offset: i64) -> Self {
+        Self { offset, file: None }
+    }
+}
+
 /// One look at a partition.
 #[derive(Debug)]
 pub enum Poll {
@@ -40,12 +60,12 @@ pub trait Source: Send {
     /// [`SourceError::Retry`] while the service is unreachable; `Fatal` when the topic or file is not there.
     fn partitions(&mut self) -> Result<u32, SourceError>;
 
-    /// A reader of partition `partition` from `position` (a `next_offset` of an earlier run), or from the
-    /// configured start when there is none yet.
+    /// A reader of partition `partition` from `position`, which an earlier run came to, or from the configured start
+    /// when there is none yet.
     ///
     /// # Errors
     /// As [`Source::partitions`]; also when the position is no longer held by the service.
-    fn open(&mut self, partition: u32, position: Option<i64>) -> Result<Box<dyn PartitionReader>, SourceError>;
+    fn open(&mut self, partition: u32, position: Option<Position>) -> Result<Box<dyn PartitionReader>, SourceError>;
 }
 
 /// Reads one partition in order. Owned by one task.
@@ -66,7 +86,7 @@ pub trait PartitionReader: Send {
 
     /// Where reading goes on, known from the opening on where the service tells. A reader that started at the
     /// latest offset must go on from here after a restart even if no record came before it.
-    fn position(&self) -> Option<i64> {
+    fn position(&self) -> Option<Position> {
         None
     }
 

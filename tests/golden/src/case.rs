@@ -85,13 +85,7 @@ impl Case {
         let root = tempfile::Builder::new().prefix("weir-golden-").tempdir()?;
         std::os::unix::fs::symlink(repository().join("plugins").canonicalize()?, root.path().join("plugins"))?;
         let folder = root.path().join("tests/golden/cases").join(&self.name);
-        std::fs::create_dir_all(&folder)?;
-        for entry in std::fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            if path.is_file() {
-                std::fs::copy(&path, folder.join(path.file_name().unwrap_or_default()))?;
-            }
-        }
+        copy_files(&self.folder, &folder)?;
         Ok(Room { root, folder })
     }
 
@@ -200,6 +194,21 @@ impl Case {
         }
         Ok(())
     }
+}
+
+/// Copies files and folders of input; expectations stay behind.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let path = entry?.path();
+        let to = to.join(path.file_name().unwrap_or_default());
+        if path.is_file() {
+            std::fs::copy(&path, to)?;
+        } else if !path.ends_with("expected") {
+            copy_files(&path, &to)?;
+        }
+    }
+    Ok(())
 }
 
 /// JSON that a review can read: one line a row.

@@ -96,22 +96,28 @@ fn dead_letters(path: &Path, folder: &Path) -> Result<Value> {
     let mut letters = Vec::new();
     for line in std::fs::read_to_string(path)?.lines() {
         let letter: DeadLetter = serde_json::from_str(line).with_context(|| line.to_owned())?;
-        let file = Path::new(&*letter.topic).file_name().and_then(|name| name.to_str()).unwrap_or("").to_owned();
+        let topic = Path::new(&*letter.topic);
+        let file = topic.strip_prefix(folder).ok().or_else(|| topic.file_name().map(Path::new));
+        let file = file.and_then(Path::to_str).unwrap_or("").to_owned();
         if let Ok(offset) = usize::try_from(letter.offset) {
             let input = std::fs::read(folder.join(&file)).with_context(|| format!("{file} of {line}"))?;
-            let record = input[offset..].split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let rest = input[offset..].strip_prefix(letter.payload.as_slice());
+            let ends = |rest: &[u8]| rest.is_empty() || rest.starts_with(b"\n") || rest.starts_with(b"\r\n");
             // Of a record over the limit only its beginning was ever in memory.
-            let held =
-                if letter.code == "too-large" { record.starts_with(&letter.payload) } else { record == letter.payload };
+            let held = rest.is_some_and(|rest| letter.code == "too-large" || ends(rest));
             ensure!(held, "a dead letter does not hold its record's bytes: {line:.300}");
         }
-        letters.push(json!({
+        let mut shown = json!({
             "file": file,
             "offset": letter.offset,
             "step": &*letter.step,
             "stage": &*letter.stage,
             "code": letter.code,
-        }));
+        });
+        if let Some(line) = letter.line {
+            shown["line"] = line.into();
+        }
+        letters.push(shown);
     }
     Ok(sorted(letters))
 }

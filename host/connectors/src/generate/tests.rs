@@ -30,7 +30,7 @@ fn the_same_seed_gives_the_same_bytes_whatever_the_batching_and_wherever_it_star
         let end = collect(&mut *source.open(partition, None).unwrap(), 1024, &mut whole);
         let mut position = None;
         for max_records in (1..).map(|step| step * 7 % 97 + 1) {
-            let mut reader = source.open(partition, position).unwrap();
+            let mut reader = source.open(partition, position.map(Position::from)).unwrap();
             let Poll::Records(records) = reader.poll(max_records, 1 << 20).unwrap() else { break };
             for (row, offset) in records.offsets.iter().enumerate() {
                 pieces.insert(*offset, records.values.get(row).to_vec());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
 use weir_stream::source::Waker;
-use weir_stream::{PartitionReader, Poll, SourceError};
+use weir_stream::{PartitionReader, Poll, Position, SourceError};
 
 use super::errors::source_error;
 use super::link::Link;
@@ -123,8 +123,8 @@ impl PartitionReader for KafkaReader {
         self.paused = false;
     }
 
-    fn position(&self) -> Option<i64> {
-        Some(self.cursor.position)
+    fn position(&self) -> Option<Position> {
+        Some(self.cursor.position.into())
     }
 
     fn lag(&self) -> Option<u64> {

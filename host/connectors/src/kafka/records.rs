@@ -64,6 +64,7 @@ impl RecordsBuilder {
             keys: self.keys.map(PayloadBuilder::finish),
             headers: self.headers.map(PayloadBuilder::finish),
             next_offset,
+            ..SourceRecords::default()
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_stream::{PartitionReader, Source, SourceError};
+use weir_stream::{PartitionReader, Position, Source, SourceError};
 
 use super::connection::KafkaConnection;
 use super::errors::source_error;
@@ -166,7 +166,7 @@ impl Source for KafkaSource {
         Ok(partitions)
     }
 
-    fn open(&mut self, partition: u32, position: Option<i64>) -> Result<Box<dyn PartitionReader>, SourceError> {
+    fn open(&mut self, partition: u32, position: Option<Position>) -> Result<Box<dyn PartitionReader>, SourceError> {
         if self.probe.is_none() {
             self.partitions()?;
         }
@@ -185,7 +185,8 @@ impl Source for KafkaSource {
                 Arc::clone(self.link.insert(link))
             }
         };
-        let Bounds { position, end } = self.bounds(probe, &link, partition, position)?;
+        let Bounds { position, end } =
+            self.bounds(probe, &link, partition, position.map(|position| position.offset))?;
         let cursor = Cursor::new(position, end);
         let feed = if cursor.has_ended() {
             None

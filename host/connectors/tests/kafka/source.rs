@@ -35,7 +35,7 @@ fn all_records_are_read_and_reading_goes_on_from_any_position() {
         assert!(batch.timestamp_type.iter().all(|kind| *kind == TimestampType::CreateTime));
     }
     drop(reader);
-    let mut reader = Watched::new(source.open(0, Some(1234)).unwrap());
+    let mut reader = Watched::new(source.open(0, Some(1234.into())).unwrap());
     assert_eq!(texts(&reader.take(2500 - 1234)), numbered(1234..2500));
 }
 
@@ -63,7 +63,7 @@ fn a_start_at_the_latest_offset_sees_only_what_comes_later() {
     write_numbered(&topic, 0..10);
     let config = KafkaSourceConfig { start: Start::Latest, ..topic.source_config() };
     let mut reader = Watched::new(KafkaSource::new(config).unwrap().open(0, None).unwrap());
-    assert_eq!(reader.reader.position(), Some(10), "the position is known before the first record");
+    assert_eq!(reader.reader.position(), Some(10.into()), "the position is known before the first record");
     reader.until_caught_up();
     write_numbered(&topic, 10..12);
     assert_eq!(texts(&reader.take(2)), numbered(10..12));
@@ -95,7 +95,7 @@ fn a_bounded_run_over_an_empty_or_fully_read_partition_ends_at_once() {
         assert!(matches!(reader.poll(10, 1000), Ok(Poll::End)));
     }
     topic.write(&[b"one"]);
-    assert!(matches!(source.open(0, Some(1)).unwrap().poll(10, 1000), Ok(Poll::End)));
+    assert!(matches!(source.open(0, Some(1.into())).unwrap().poll(10, 1000), Ok(Poll::End)));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_paused_reader_gives_nothing_loses_nothing_and_goes_on() {
 fn a_position_outside_of_the_topic_is_fatal_and_says_what_the_broker_holds() {
     let topic = TestTopic::new("range", 1);
     write_numbered(&topic, 0..5);
-    let (message, next) = fatal(topic.source().open(0, Some(99)).err().unwrap());
+    let (message, next) = fatal(topic.source().open(0, Some(99.into())).err().unwrap());
     assert!(message.contains("partition 0: offset 99 cannot be read: the broker holds offsets 0 to 5"), "{message}");
     assert!(next.contains("new state folder"), "{next}");
     let (message, _) = fatal(topic.source().open(7, None).err().unwrap());

@@ -7,8 +7,8 @@ use std::path::{Component, PathBuf};
 use super::Names;
 use crate::fault::{Fault, Faults, nearest};
 use crate::model::{
-    Binding, ColumnOrigin, Connector, DEAD_LETTERS, Format, KafkaConnector, KafkaOption, Manifest, Paths, SinkMode,
-    Source, TextOrSecret,
+    Binding, ColumnOrigin, Connector, DEAD_LETTERS, FileConnector, Format, KafkaConnector, KafkaOption, Manifest,
+    Paths, SinkMode, Source, TextOrSecret,
 };
 use crate::read::node::{Node, Value};
 use crate::span::Spanned;
@@ -110,6 +110,9 @@ fn source_binding(id: &Spanned<String>, source: &Source, binding: &Binding, faul
     {
         faults.push(Fault::new(compression.span, "wrong-side", "`compression` is a sink's setting"));
     }
+    if let Connector::File(file) = &binding.connector {
+        source_paths(file, faults);
+    }
     let Some(format) = &binding.format else { return };
     if matches!(binding.connector, Connector::Generate(_)) && format.value != Format::Json {
         faults.push(Fault::new(format.span, "wrong-format", "generate makes json"));
@@ -117,9 +120,31 @@ fn source_binding(id: &Spanned<String>, source: &Source, binding: &Binding, faul
     }
     let from_value = |origin: &ColumnOrigin| !matches!(origin, ColumnOrigin::Record(_));
     let columns = source.columns.iter().filter(|(_, column)| from_value(&column.origin)).count();
+    csv_header(binding, format, faults);
     if format.value == Format::Raw && columns != 1 {
         let message = format!("raw fills one column and source `{id}` has {columns}");
         faults.push(Fault::new(format.span, "wrong-format", message));
+    }
+}
+
+/// Only files have a first row.
+fn csv_header(binding: &Binding, format: &Spanned<Format>, faults: &mut Faults) {
+    let headed = matches!(&format.value, Format::Csv(csv) if csv.header);
+    if headed && !matches!(binding.connector, Connector::File(_)) {
+        let message = format!("records of {} have no header row", binding.connector.name());
+        let fault = Fault::new(format.span, "wrong-format", message);
+        faults.push(fault.next("say `format: { csv: { header: false } }`, and declare the columns in their order"));
+    }
+}
+
+/// Wildcards stand in the name of a file, so that a folder is one that is there.
+fn source_paths(file: &FileConnector, faults: &mut Faults) {
+    for path in file.path.as_slice() {
+        let folder = path.trim_end_matches('/').rsplit_once('/').map_or("", |(folder, _)| folder);
+        if folder.contains(['*', '?']) || (path.ends_with('/') && path.contains(['*', '?'])) {
+            let message = format!("`{}` has a wildcard in its folder; it may stand in the file's name", path.value);
+            faults.push(Fault::new(path.span, "wildcard", message));
+        }
     }
 }
 
@@ -151,8 +176,10 @@ fn sink_binding(id: &Spanned<String>, binding: &Binding, mode: Option<&SinkMode>
             }
         }
         Connector::File(file) => {
-            if let Paths::Several(paths) = &file.path {
-                let place = paths.first().map_or(id.span, |path| path.span);
+            let first = file.path.as_slice().first();
+            let several = first.is_some_and(|path| path.contains(['*', '?']) || path.ends_with('/'));
+            if several || matches!(file.path, Paths::Several(_)) {
+                let place = first.map_or(id.span, |path| path.span);
                 faults.push(Fault::new(place, "wrong-side", "a sink writes one file"));
             }
         }
@@ -160,6 +187,9 @@ fn sink_binding(id: &Spanned<String>, binding: &Binding, mode: Option<&SinkMode>
     }
     if let Some(format) = binding.format.as_ref().filter(|_| binding.connector.takes_columns()) {
         faults.push(Fault::new(format.span, "wrong-format", format!("{name} takes columns and has no format")));
+    }
+    if let Some(format) = binding.format.as_ref().filter(|format| matches!(format.value, Format::Csv(_))) {
+        faults.push(Fault::new(format.span, "wrong-format", "csv is read and not written").next("write json"));
     }
 }
 

@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::format::Format;
 use crate::entries::Entries;
 use crate::scalar::{Duration, Instant, Rate, Share, Size};
 use crate::secret::Secret;
@@ -65,16 +66,6 @@ impl Connector {
     }
 }
 
-/// How a record's bytes are read and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// One JSON object a record.
-    Json,
-    /// The record's bytes as they are: one utf8 or binary column.
-    Raw,
-}
-
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(
@@ -92,7 +83,7 @@ pub enum Format {
 struct BindingKeys {
     /// Source: made-up events, the same for the same seed.
     generate: Option<GenerateConnector>,
-    /// Source or sink: a file with one record a line.
+    /// Source or sink: a file with one record a line; as a source also with rows of CSV.
     file: Option<FileConnector>,
     /// Source or sink: a Kafka topic.
     kafka: Option<KafkaConnector>,
@@ -165,12 +156,13 @@ fn one_partition() -> u32 {
     1
 }
 
-/// Files with one record a line.
+/// Files with one record a line, or a row of CSV.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "file")]
 pub struct FileConnector {
-    /// The file, relative to the manifest. A source may name several: each is a partition.
+    /// The file, relative to the manifest. A source may name several, each a partition, and with `*`, `?` or a `/` at the
+    /// end all fitting files of a folder, in the order of their names.
     pub path: Paths,
 }
 

@@ -145,6 +145,7 @@ pub fn letters(
         topic: "".into(),
         partition: 0,
         offset: -1,
+        line: None,
         timestamp_us: None,
         payload: reject.payload,
     }));

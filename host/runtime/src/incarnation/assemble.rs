@@ -250,7 +250,7 @@ impl Assembly<'_> {
             idle_after,
             alignment_us: planned.event_time.alignment_us,
             epoch_rows: self.plan.manifest.state.epoch.max_rows,
-            state: ReadState::new(stored.next_offset.or(position), self.setup.outside.clock.monotonic()),
+            state: ReadState::new(stored.position().or(position), self.setup.outside.clock.monotonic()),
         };
         Ok((task, partition_meter))
     }

@@ -34,12 +34,12 @@ impl Planner<'_> {
             if binding.is_none() && self.purpose == Purpose::Run {
                 continue;
             }
-            let format = binding.and_then(|binding| binding.format.as_ref()).map_or(Format::Json, |f| f.value);
+            let format = binding.and_then(|binding| binding.format.as_ref()).map_or(Format::Json, |f| f.value.clone());
             let takes_columns =
                 self.purpose == Purpose::Test || binding.is_some_and(|binding| binding.connector.takes_columns());
             let planned =
                 PlannedSink { id: id.value.as_str().into(), from: Some(from), schema, upsert, takes_columns, format };
-            if !takes_columns && let Err(error) = encoder(&planned.schema, format) {
+            if !takes_columns && let Err(error) = encoder(&planned.schema, &planned.format) {
                 self.fault(Fault::new(sink.from.span, "format", error));
             }
             if binding.is_some_and(|binding| matches!(binding.connector, Connector::Parquet(_)))
@@ -82,7 +82,7 @@ impl Planner<'_> {
 ///
 /// # Errors
 /// When the format cannot hold the sink's columns.
-pub fn encoder(schema: &SchemaRef, format: Format) -> Result<Box<dyn weir_codecs::Encoder>, String> {
+pub fn encoder(schema: &SchemaRef, format: &Format) -> Result<Box<dyn weir_codecs::Encoder>, String> {
     let schema = Arc::clone(schema);
     match format {
         Format::Json => JsonEncoder::new(schema, JsonEncodeOptions::default())
@@ -91,5 +91,6 @@ pub fn encoder(schema: &SchemaRef, format: Format) -> Result<Box<dyn weir_codecs
         Format::Raw => RawEncoder::new(schema)
             .map(|encoder| Box::new(encoder) as Box<dyn weir_codecs::Encoder>)
             .map_err(|error| error.to_string()),
+        Format::Csv(_) => Err("csv is read and not written".into()),
     }
 }

@@ -1,10 +1,13 @@
 //! Sources: columns, codec and event time of each, agreed before anything is read.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use weir_codecs::{CodecError, ColumnSource, Decoder, JsonDecoder, JsonLimits, RawDecoder};
-use weir_manifest::{ColumnOrigin, EventTimeOrigin, Fault, Format, Manifest, RecordPart, Source, Spanned, nearest};
+use weir_codecs::{CodecError, ColumnSource, CsvDecoder, CsvOptions, Decoder, JsonDecoder, JsonLimits, RawDecoder};
+use weir_connectors::file::{Framing, HeaderCheck, RowFraming};
+use weir_manifest::{
+    ColumnOrigin, CsvFormat, EventTimeOrigin, Fault, Format, Manifest, RecordPart, Source, Spanned, nearest,
+};
 
 use crate::task::EventTimeSpec;
 
@@ -25,10 +28,33 @@ impl PlannedSource {
     /// When the format cannot fill a column; the plan saw that it can.
     pub fn decoder(&self) -> Result<Box<dyn Decoder>, CodecError> {
         let (schema, columns) = (Arc::clone(&self.schema), self.columns.clone());
-        Ok(match self.format {
+        Ok(match &self.format {
             Format::Json => Box::new(JsonDecoder::new(schema, columns, self.limits)?),
             Format::Raw => Box::new(RawDecoder::new(schema, columns, self.limits.max_record_bytes)?),
+            Format::Csv(csv) => Box::new(self.csv_decoder(csv)?),
         })
+    }
+
+    fn csv_decoder(&self, csv: &CsvFormat) -> Result<CsvDecoder, CodecError> {
+        let options = CsvOptions {
+            delimiter: csv.delimiter.0,
+            header: csv.header,
+            null_as: csv.null_as.clone(),
+            max_record_bytes: self.limits.max_record_bytes,
+        };
+        CsvDecoder::new(Arc::clone(&self.schema), self.columns.clone(), options)
+    }
+
+    /// How a file of this source is cut into records.
+    ///
+    /// # Errors
+    /// As [`PlannedSource::decoder`].
+    pub fn framing(&self) -> Result<Framing, CodecError> {
+        let Format::Csv(csv) = &self.format else { return Ok(Framing::Lines) };
+        let decoder = Mutex::new(self.csv_decoder(csv)?);
+        let check = move |header: &[u8]| decoder.lock().unwrap_or_else(PoisonError::into_inner).check_header(header);
+        let header = csv.header.then(|| Arc::new(check) as HeaderCheck);
+        Ok(Framing::Rows(RowFraming { delimiter: csv.delimiter.0, header }))
     }
 }
 
@@ -47,7 +73,8 @@ pub(super) fn plan(id: &Spanned<String>, source: &Source, manifest: &Manifest) -
         });
     }
     let schema = Arc::new(Schema::new(fields));
-    let format = manifest.binding(id).and_then(|binding| binding.format.as_ref()).map_or(Format::Json, |f| f.value);
+    let format =
+        manifest.binding(id).and_then(|binding| binding.format.as_ref()).map_or(Format::Json, |f| f.value.clone());
     let limits = JsonLimits {
         max_depth: (manifest.limits.nesting as usize).min(JsonLimits::MOST_DEPTH),
         max_record_bytes: manifest.limits.record.bytes() as usize,

@@ -286,6 +286,7 @@ impl TaskOutput {
             topic: Arc::clone(&records.topic),
             partition: records.partition,
             offset: records.offsets[record],
+            line: records.lines.get(record).copied(),
             timestamp_us: Some(records.timestamps_us[record]).filter(|timestamp| *timestamp != NO_TIMESTAMP),
             payload: records.values.get(record).to_vec(),
             ..self.blank_letter()
@@ -311,6 +312,7 @@ impl TaskOutput {
             topic: "".into(),
             partition: 0,
             offset: -1,
+            line: None,
             timestamp_us: None,
             payload: Vec::new(),
         }

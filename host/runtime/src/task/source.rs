@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use weir_codecs::{Decoded, Decoder};
 use weir_stream::time::InputTime;
-use weir_stream::{Batch, Bug, Changes, Origin, PartitionReader, Poll, SourceError, SourceRecords};
+use weir_stream::{Batch, Bug, Changes, Origin, PartitionReader, Poll, Position, SourceError, SourceRecords};
 
 use super::chain::Chain;
 use super::event_time::EventTimeAssigner;
@@ -44,7 +44,7 @@ pub struct SourceTask {
 
 /// What changes while a partition is read.
 pub struct ReadState {
-    next_offset: Option<i64>,
+    position: Option<Position>,
     passed: u64,
     counts: StepCounts,
     ended: bool,
@@ -57,10 +57,10 @@ pub struct ReadState {
 }
 
 impl ReadState {
-    /// `next_offset`: where reading goes on. A partition is never idle at a start: its clock begins anew.
-    pub fn new(next_offset: Option<i64>, now: Duration) -> Self {
+    /// `position`: where reading goes on. A partition is never idle at a start: its clock begins anew.
+    pub fn new(position: Option<Position>, now: Duration) -> Self {
         Self {
-            next_offset,
+            position,
             passed: 0,
             counts: StepCounts::default(),
             ended: false,
@@ -132,7 +132,8 @@ impl SourceTask {
         let records = Arc::new(records);
         let rows_in = records.len() as u64;
         let bytes = records.values.byte_size() as u64;
-        self.state.next_offset = Some(records.next_offset - i64::from(Bug::OffsetOfLastRecord.is_in()));
+        let offset = records.next_offset - i64::from(Bug::OffsetOfLastRecord.is_in());
+        self.state.position = Some(Position { offset, file: records.file.clone() });
 
         let Decoded { columns, rows, rejects } = self.decoder.decode(&records, 0..records.len());
         let mut counts = StepCounts { rows_in, rejected: rejects.len() as u64, ..StepCounts::default() };
@@ -245,7 +246,9 @@ impl SourceTask {
         meter.watermark_us.store(self.time.watermark_us(), Ordering::Relaxed);
         meter.idle.store(self.state.idle, Ordering::Relaxed);
         meter.ended.store(self.state.ended, Ordering::Relaxed);
-        meter.next_offset.store(self.state.next_offset.unwrap_or(-1), Ordering::Relaxed);
+        let offset = self.state.position.as_ref().map(|position| position.offset);
+        let offset = offset.filter(|offset| *offset != Position::END_OF_FILE).unwrap_or(-1);
+        meter.next_offset.store(offset, Ordering::Relaxed);
         meter.lag.store(self.reader.lag().and_then(|lag| i64::try_from(lag).ok()).unwrap_or(-1), Ordering::Relaxed);
     }
 
@@ -260,7 +263,7 @@ impl SourceTask {
             position: Some(PartitionPosition {
                 source: Arc::clone(&self.source),
                 partition: self.partition,
-                next_offset: self.state.next_offset,
+                position: self.state.position.clone(),
                 time,
                 max_event_time_us: self.time.max_event_time_us(),
             }),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use weir_stream::source::Waker;
-use weir_stream::{PartitionReader, Payloads, Poll, Source, SourceError, SourceRecords, TimestampType};
+use weir_stream::{PartitionReader, Payloads, Poll, Position, Source, SourceError, SourceRecords, TimestampType};
 
 use crate::clock::SimulatedClock;
 use crate::control::Control;
@@ -172,9 +172,9 @@ impl Source for FedPartition {
         Ok(1)
     }
 
-    fn open(&mut self, _partition: u32, position: Option<i64>) -> Result<Box<dyn PartitionReader>, SourceError> {
+    fn open(&mut self, _partition: u32, position: Option<Position>) -> Result<Box<dyn PartitionReader>, SourceError> {
         let mut state = self.script.state();
-        state.opened[self.number] = position.and_then(|position| usize::try_from(position).ok()).unwrap_or(0);
+        state.opened[self.number] = position.and_then(|position| usize::try_from(position.offset).ok()).unwrap_or(0);
         // Records are given one an epoch: what stands before the furthest position is in some epoch.
         state.next = state.opened.iter().copied().max().unwrap_or(0);
         drop(state);
@@ -198,6 +198,7 @@ impl PartitionReader for FedPartition {
                 keys: self.needs_keys.then(|| [b"".as_slice()].into_iter().collect::<Payloads>()),
                 headers: self.needs_headers.then(|| [b"{}".as_slice()].into_iter().collect()),
                 next_offset: position as i64 + 1,
+                ..SourceRecords::default()
             }),
         })
     }

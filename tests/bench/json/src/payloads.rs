@@ -62,6 +62,7 @@ impl Case {
             timestamp_type: vec![TimestampType::CreateTime; events],
             values: values.finish(),
             next_offset: events as i64,
+            ..SourceRecords::default()
             ..Default::default()
         }
     }

@@ -114,14 +114,14 @@ fn buffer(sink: &PlannedSink) -> Result<SinkBuffer, StartError> {
     if sink.takes_columns {
         return Ok(SinkBuffer::rows());
     }
-    let encoder = plan::encoder(&sink.schema, sink.format).map_err(StartError::Internal)?;
+    let encoder = plan::encoder(&sink.schema, &sink.format).map_err(StartError::Internal)?;
     let key_encoder = match &sink.upsert {
         None => None,
         Some(columns) => {
             let indices = columns.iter().map(|column| sink.schema.index_of(column)).collect::<Result<Vec<_>, _>>();
             let indices = indices.map_err(|error| StartError::Internal(error.to_string()))?;
             let key = sink.schema.project(&indices).map_err(|error| StartError::Internal(error.to_string()))?;
-            let encoder = plan::encoder(&Arc::new(key), weir_manifest::Format::Json).map_err(StartError::Internal)?;
+            let encoder = plan::encoder(&Arc::new(key), &weir_manifest::Format::Json).map_err(StartError::Internal)?;
             Some((indices, encoder))
         }
     };

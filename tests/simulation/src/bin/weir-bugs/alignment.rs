@@ -10,7 +10,9 @@ use weir_runtime::trial::Target;
 use weir_runtime::{Bindings, Clock, CrashPoint, End, Outside, Pipeline, Plan, Setup};
 use weir_sandbox::SandboxEngine;
 use weir_state::sim::{SimDisk, SimRng};
-use weir_stream::{PartitionReader, Poll, Sink, SinkError, Source, SourceError, SourceRecords, TimestampType};
+use weir_stream::{
+    PartitionReader, Poll, Position, Sink, SinkError, Source, SourceError, SourceRecords, TimestampType,
+};
 
 /// What the fast source has; the last one is far ahead and closes the window.
 const ROWS: [&str; 4] = [
@@ -41,8 +43,8 @@ impl Source for Partition {
         Ok(1)
     }
 
-    fn open(&mut self, _: u32, position: Option<i64>) -> Result<Box<dyn PartitionReader>, SourceError> {
-        let next = position.and_then(|position| usize::try_from(position).ok()).unwrap_or(0);
+    fn open(&mut self, _: u32, position: Option<Position>) -> Result<Box<dyn PartitionReader>, SourceError> {
+        let next = position.and_then(|position| usize::try_from(position.offset).ok()).unwrap_or(0);
         Ok(Box::new(Self { fast: self.fast, next, progress: Arc::clone(&self.progress) }))
     }
 }
