@@ -23,6 +23,7 @@ pub mod select;
 pub mod sessions;
 pub mod top;
 pub mod transform;
+pub mod waiting;
 pub mod window;
 
 pub use aggregate::{
@@ -47,4 +48,5 @@ pub use select::Select;
 pub use sessions::Sessions;
 pub use top::{Order, Top};
 pub use transform::{BisectionBudget, TransformStep};
+pub use waiting::{Answerer, Reply, Waiting, WaitingLimits};
 pub use window::{WindowError, WindowGrid};

@@ -58,6 +58,9 @@ pub enum StepFault {
     /// A function failed, and finding the guilty rows would pass the epoch's bounds.
     #[error("the function {fault}; {bound}")]
     Bounds { fault: FunctionFault, bound: String },
+    /// What the step asks outside of the pipeline cannot be had; only an operator can help.
+    #[error("{message}")]
+    Outside { message: String, next: String },
     /// A promise between two parts of Weir was broken; no row is to blame.
     #[error("internal: {0}")]
     Internal(String),

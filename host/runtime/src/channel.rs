@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 
 use weir_operators::KeyedBatch;
+use weir_stream::source::Waker;
 use weir_stream::time::InputTime;
 
 use crate::barrier::Barrier;
@@ -27,6 +28,12 @@ impl Wake {
         if let Some(thread) = self.0.get() {
             thread.unpark();
         }
+    }
+
+    /// Itself as what others call.
+    pub fn waker(&self) -> Waker {
+        let wake = self.clone();
+        Arc::new(move || wake.wake())
     }
 }
 

@@ -4,6 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use weir_operators::transform::Monotonic;
+
+/// The machine's time since now, whatever a test's clock says: for bounds on what really takes time.
+pub fn monotonic() -> Monotonic {
+    let start = Instant::now();
+    Arc::new(move || start.elapsed().as_nanos() as u64)
+}
+
 #[derive(Debug, Clone)]
 pub enum Clock {
     Machine { start: Instant },

@@ -436,6 +436,9 @@ impl Coordinator {
             TaskFault::Source { source_id, partition, message, next } => {
                 Outcome::Failed { message: format!("source `{source_id}`, partition {partition}: {message}"), next }
             }
+            TaskFault::Outside { step, message, next } => {
+                Outcome::Failed { message: format!("step `{step}`: {message}"), next }
+            }
             TaskFault::Internal { step, message } => {
                 Outcome::Failed { message: format!("step `{step}`: {message}"), next: "report it".into() }
             }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use weir_manifest::{Checked, Fault, Faults, Late, MAIN_OUTPUT, Manifest, Spanned, StepKind, Until, from_reference};
-use weir_operators::{ExpressionError, KeyEncoder, KeyedOperator, Operator};
+use weir_operators::{Answerer, ExpressionError, KeyEncoder, KeyedOperator, Operator, WaitingLimits};
 use weir_sandbox::{PluginComponent, SandboxEngine};
 use weir_stream::ChangeMode;
 
@@ -84,6 +84,7 @@ pub struct PlannedStep {
 
 pub enum PlannedKind {
     Stateless(Box<dyn PlannedStateless>),
+    Waiting(Box<dyn PlannedWaiting>),
     Plugin(Box<PlannedPlugin>),
     Keyed(Box<dyn PlannedKeyed>),
 }
@@ -95,6 +96,20 @@ pub trait PlannedStateless: Send + Sync {
     /// # Errors
     /// A fault of Weir: the plan saw that it can be built.
     fn operator(&self) -> Result<Box<dyn Operator>, String>;
+}
+
+/// A step that answers later, planned: what it asks is asked once the pipeline runs.
+pub trait PlannedWaiting: Send + Sync {
+    /// One for each task.
+    ///
+    /// # Errors
+    /// A fault of Weir: the plan saw that it can be built.
+    fn answerer(&self) -> Result<Box<dyn Answerer>, String>;
+
+    /// How much each task may have outstanding.
+    fn limits(&self) -> WaitingLimits {
+        WaitingLimits::default()
+    }
 }
 
 /// A step with state by key, planned.
@@ -138,7 +153,7 @@ impl PlannedStep {
         match &self.kind {
             PlannedKind::Plugin(plugin) => Some(plugin),
             PlannedKind::Keyed(keyed) => keyed.plugin(),
-            PlannedKind::Stateless(_) => None,
+            PlannedKind::Stateless(_) | PlannedKind::Waiting(_) => None,
         }
     }
 
@@ -146,7 +161,7 @@ impl PlannedStep {
         match &mut self.kind {
             PlannedKind::Plugin(plugin) => Some(plugin),
             PlannedKind::Keyed(keyed) => keyed.plugin_mut(),
-            PlannedKind::Stateless(_) => None,
+            PlannedKind::Stateless(_) | PlannedKind::Waiting(_) => None,
         }
     }
 }

@@ -34,6 +34,9 @@ pub enum TaskFault {
     /// The source cannot be read; only an operator can help.
     #[error("source `{source_id}`, partition {partition}: {message}")]
     Source { source_id: Arc<str>, partition: u32, message: String, next: String },
+    /// What a step asks outside cannot be had; only an operator can help.
+    #[error("step `{step}`: {message}")]
+    Outside { step: Arc<str>, message: String, next: String },
     /// A fault of Weir itself, or of data that passed every check.
     #[error("step `{step}`: {message}")]
     Internal { step: Arc<str>, message: String },

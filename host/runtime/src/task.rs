@@ -5,6 +5,7 @@
 
 pub mod chain;
 pub mod event_time;
+mod held_time;
 pub mod keyed;
 pub mod output;
 pub mod plugin;

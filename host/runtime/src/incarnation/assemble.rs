@@ -228,8 +228,7 @@ impl Assembly<'_> {
         let stored = self.meta.position(&planned.id, partition);
         // Where a start at the end has put it: durable with the first epoch, so that no later start looks again.
         let position = reader.position();
-        let wake = self.wakes[self.worker(root.number)].clone();
-        reader.set_waker(Arc::new(move || wake.wake()));
+        reader.set_waker(self.wakes[self.worker(root.number)].waker());
         let decoder = planned.decoder().map_err(|error| StartError::Internal(error.to_string()))?;
         let time = EventTimeAssigner::new(planned.event_time.clone(), stored.watermark_us, stored.max_event_time_us);
         let (chain, out) = self.chain(root, channels)?;

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 use weir_operators::{KeyEncoder, KeyedOperator, ProcessLimits, ProcessSpec, ProcessStep};
 use weir_stream::KeyedContract;
 
 use super::{PlannedKeyed, PlannedPlugin};
+use crate::clock::monotonic;
 
 pub(super) struct PlannedProcess {
     pub(super) plugin: PlannedPlugin,
@@ -23,14 +23,13 @@ impl PlannedKeyed for PlannedProcess {
     }
 
     fn operator(&self, key_groups: u16, owned: Range<u16>) -> Result<Box<dyn KeyedOperator>, String> {
-        let start = Instant::now();
         let spec = ProcessSpec {
             step: Arc::clone(&self.plugin.gate.site.step),
             input: Arc::clone(&self.plugin.gate.site.input),
             key: self.key_encoder(0, key_groups)?.fields().to_vec(),
             contract: Arc::clone(&self.contract),
             limits: self.limits,
-            clock: Arc::new(move || start.elapsed().as_nanos() as u64),
+            clock: monotonic(),
         };
         Ok(Box::new(ProcessStep::new(spec, owned)?))
     }

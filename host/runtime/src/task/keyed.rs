@@ -31,6 +31,8 @@ pub struct KeyedTask {
     inputs: Vec<Input>,
     /// Inputs that have passed the barrier being aligned.
     aligned: Vec<bool>,
+    /// The barrier that all inputs have passed, while steps behind the task still wait for answers.
+    passing: Option<Arc<Barrier>>,
     time: CombinedWatermark,
     /// By port.
     late: Vec<LateRows>,
@@ -113,6 +115,7 @@ impl KeyedTask {
             step,
             step_number,
             aligned: vec![false; inputs.len()],
+            passing: None,
             inputs,
             time,
             late,
@@ -128,6 +131,10 @@ impl KeyedTask {
             stage_meter,
             counts: StepCounts::default(),
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.out.has_room() && self.chain.has_room()
     }
 
     /// The next message of any input that is not waiting for the others' barrier.
@@ -162,7 +169,7 @@ impl KeyedTask {
         }
         self.give_out_unasked(shared)?;
         let watermark_us = self.operator.output_watermark(watermark_us);
-        self.out.send_time(InputTime { watermark_us, idle: false });
+        self.chain.send_time(InputTime { watermark_us, idle: false }, &self.out);
         Ok(())
     }
 
@@ -210,15 +217,20 @@ impl KeyedTask {
         self.counts.add(counts);
     }
 
-    /// One input has passed the barrier; answers whether all have, and the task ends.
-    fn align(&mut self, input: usize, barrier: Arc<Barrier>, shared: &Shared) -> Result<bool, TaskFault> {
+    /// One input has passed the barrier. Once all have, nothing is received before the task has passed it too.
+    fn align(&mut self, input: usize, barrier: Arc<Barrier>) {
         self.aligned[input] = true;
-        if self.aligned.iter().any(|aligned| !aligned) {
-            return Ok(false);
+        if self.aligned.iter().all(|aligned| *aligned) {
+            self.passing = Some(barrier);
         }
+    }
+
+    /// Passes the barrier that all inputs have passed, once everything before it has been answered.
+    fn pass_aligned(&mut self, shared: &Shared) -> Result<Option<Activity>, TaskFault> {
+        let Some(barrier) = self.passing.take_if(|_| self.chain.is_settled()) else { return Ok(None) };
         self.aligned.fill(false);
         self.pass(&barrier, shared)?;
-        Ok(barrier.last)
+        Ok(Some(if barrier.last { Activity::Done } else { Activity::Busy }))
     }
 
     fn pass(&mut self, barrier: &Arc<Barrier>, shared: &Shared) -> Result<(), TaskFault> {
@@ -276,22 +288,22 @@ impl KeyedTask {
 
 impl Task for KeyedTask {
     fn run(&mut self, shared: &Shared) -> Result<Activity, TaskFault> {
-        self.tick(shared)?;
+        let answered = self.chain.take_answers(&mut self.out, shared)?;
+        if self.passing.is_none() {
+            self.tick(shared)?;
+        }
         for turn in 0..MESSAGES_PER_RUN {
-            if !self.out.has_room() {
-                return Ok(if turn == 0 { Activity::Idle } else { Activity::Busy });
+            if let Some(passed) = self.pass_aligned(shared)? {
+                return Ok(passed);
             }
-            let Some((input, message)) = self.receive(turn) else {
-                return Ok(if turn == 0 { Activity::Idle } else { Activity::Busy });
+            let message = if self.has_room() { self.receive(turn) } else { None };
+            let Some((input, message)) = message else {
+                return Ok(if turn == 0 && !answered { Activity::Idle } else { Activity::Busy });
             };
             match message {
                 Message::Rows(rows) => self.rows(input, rows, shared)?,
                 Message::Time(time) => self.time(input, time, shared)?,
-                Message::Barrier(barrier) => {
-                    if self.align(input, barrier, shared)? {
-                        return Ok(Activity::Done);
-                    }
-                }
+                Message::Barrier(barrier) => self.align(input, barrier),
             }
         }
         Ok(Activity::Busy)

@@ -11,6 +11,7 @@ use weir_operators::{BisectionBudget, Operator, Outputs, StepFault, TransformSte
 use weir_stream::{Batch, TransformFactory};
 
 use crate::barrier::SwapOrder;
+use crate::clock::monotonic;
 use crate::shared::{Shared, TaskEvent, TaskFault};
 
 /// Rows of input that are kept for self-tests.
@@ -122,6 +123,7 @@ impl PluginStep {
         let (step, digest) = (Arc::clone(&self.site.step), Arc::clone(self.factory.digest()));
         match fault {
             StepFault::Function(fault) | StepFault::Bounds { fault, .. } => TaskFault::Plugin { step, digest, fault },
+            StepFault::Outside { message, next } => TaskFault::Outside { step, message, next },
             StepFault::Internal(message) => TaskFault::Internal { step, message },
         }
     }
@@ -139,8 +141,7 @@ fn instantiate(
         let digest = Arc::clone(factory.digest());
         TaskFault::Plugin { step: step(), digest, fault }
     })?;
-    let start = Instant::now();
-    let mut budget = BisectionBudget::new(Arc::new(move || start.elapsed().as_nanos() as u64));
+    let mut budget = BisectionBudget::new(monotonic());
     budget.set_watching(watching);
     TransformStep::new(transform, factory.contract(), &site.input, budget)
         .map_err(|fault| TaskFault::Internal { step: step(), message: fault.to_string() })

@@ -75,14 +75,18 @@ impl ReadState {
 
 impl Task for SourceTask {
     fn run(&mut self, shared: &Shared) -> Result<Activity, TaskFault> {
+        let answered = self.chain.take_answers(&mut self.out, shared)?;
         if let Some(barrier) = shared.barrier_after(self.state.passed) {
+            if !self.chain.is_settled() {
+                return Ok(if answered { Activity::Busy } else { Activity::Idle });
+            }
             self.pass(&barrier, shared)?;
             return Ok(if barrier.last { Activity::Done } else { Activity::Busy });
         }
         if self.state.ended {
             return Ok(Activity::Idle);
         }
-        if shared.paused.load(Ordering::Acquire) || !self.out.has_room() || self.is_ahead(shared) {
+        if shared.paused.load(Ordering::Acquire) || !self.has_room() || self.is_ahead(shared) {
             self.stay_awake(shared);
             return Ok(Activity::Idle);
         }
@@ -95,6 +99,10 @@ impl Task for SourceTask {
 }
 
 impl SourceTask {
+    fn has_room(&self) -> bool {
+        self.out.has_room() && self.chain.has_room()
+    }
+
     /// Whether the partition waits for slower ones.
     fn is_ahead(&self, shared: &Shared) -> bool {
         let ahead = self.alignment_us.is_some_and(|us| shared.alignment.is_ahead(self.time.watermark_us(), us));
@@ -235,7 +243,7 @@ impl SourceTask {
         let time = self.input_time();
         if time != self.state.said {
             self.state.said = time;
-            self.out.send_time(time);
+            self.chain.send_time(time, &self.out);
         }
     }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_operators::Outputs;
+use weir_operators::{Outputs, Waiting};
 
 use super::{Assembly, Channels, Root};
+use crate::channel::Wake;
+use crate::clock::monotonic;
 use crate::function::Function;
 use crate::incarnation::StartError;
 use crate::plan::{self, NodeRef, PlannedKind, PlannedSink, Port};
@@ -53,14 +55,19 @@ impl<'a> Layout<'a> {
         targets
     }
 
-    fn nodes(&self) -> Result<Vec<Node>, StartError> {
-        self.nodes.keys().map(|step| self.node(*step)).collect()
+    fn nodes(&self, wake: &Wake) -> Result<Vec<Node>, StartError> {
+        self.nodes.keys().map(|step| self.node(*step, wake)).collect()
     }
 
-    fn node(&self, number: usize) -> Result<Node, StartError> {
+    /// `wake`: of the task's worker.
+    fn node(&self, number: usize, wake: &Wake) -> Result<Node, StartError> {
         let planned = &self.assembly.plan.steps[number];
         let step = match &planned.kind {
             PlannedKind::Stateless(planned) => Step::Operator(planned.operator().map_err(StartError::Internal)?),
+            PlannedKind::Waiting(planned) => {
+                let answerer = planned.answerer().map_err(StartError::Internal)?;
+                Step::Waiting(Box::new(Waiting::new(answerer, planned.limits(), wake.waker(), monotonic())))
+            }
             PlannedKind::Plugin(plugin) => {
                 let running = &self.assembly.plugins[&planned.id];
                 let site = plugin.gate.site.clone();
@@ -134,7 +141,8 @@ impl Assembly<'_> {
         let entry = layout.targets(Port { node: root.node, output: 0 });
         let exchanges = layout.exchanges(root.instance, channels)?;
         let out = TaskOutput::new(Arc::clone(&self.plan.pipeline), layout.sinks()?, exchanges);
-        Ok((Chain::new(layout.nodes()?, entry), out))
+        let wake = &self.wakes[self.worker(root.number)];
+        Ok((Chain::new(layout.nodes(wake)?, entry), out))
     }
 
     /// How many tasks run each plugin step: one instance each.
