@@ -22,8 +22,8 @@ pub use limits::{EpochSettings, Limits, PluginLimits, StateSettings};
 pub use sink::{Sink, SinkMode};
 pub use source::{Column, ColumnOrigin, EventTime, EventTimeOrigin, RecordPart, Source};
 pub use step::{
-    DedupStep, Emit, GroupStep, JoinStep, JoinTime, JoinWord, Keep, LatestStep, PluginStep, SampleStep, SessionGap,
-    SessionsStep, Showing, Step, StepKind, TopStep, WindowShape, WindowStep, WindowTime,
+    AggregateCall, DedupStep, Emit, GroupStep, JoinStep, JoinTime, JoinWord, Keep, LatestStep, PluginStep, SampleStep,
+    SessionGap, SessionsStep, Showing, Step, StepKind, TopStep, WindowShape, WindowStep, WindowTime,
 };
 pub use test::{Crash, ExpectedRow, ExpectedValue, Feed, LATE_ROWS, Test};
 

@@ -26,7 +26,8 @@
 //! | `bool_and, bool_or` | bool                  | bool                                     | 8     | |
 //!
 //! All but `count()` leave nulls out; what counts is 0 and everything else is null when there is nothing but nulls. A
-//! reject (code `overflow` or `too-large`) leaves all aggregates of its row as they were. Sums, averages and variances of
+//! reject (code `overflow` or `too-large`) leaves all aggregates of its row as they were. A row that an aggregate's filter
+//! leaves out is a null to that aggregate, and its argument is not asked for. Sums, averages and variances of
 //! floats depend on the order of the rows in the last bits; every other result depends on the set of rows alone.
 //!
 //! A row is late when its newest window was gone before it was read (its end plus the lateness is not after the watermark
@@ -67,7 +68,7 @@ use argument::Lane;
 
 use weir_state::table::TableError;
 
-use crate::expression::{Expression, ExpressionError};
+use crate::expression::{Expression, ExpressionError, Predicate};
 use crate::operator::StepFault;
 
 pub use cell::{DISTINCT_BYTES_MAX, LIST_BYTES_MAX};
@@ -96,6 +97,15 @@ pub struct AggregateSpec {
     pub kind: AggregateKind,
     /// The expression aggregated; none only for `count()`.
     pub argument: Option<String>,
+    /// Only rows for which this condition is true are aggregated; none: all.
+    pub filter: Option<String>,
+}
+
+impl AggregateSpec {
+    /// One of all rows.
+    pub fn new(name: &str, kind: AggregateKind, argument: Option<&str>) -> Self {
+        Self { name: name.to_owned(), kind, argument: argument.map(str::to_owned), filter: None }
+    }
 }
 
 /// The keys of one bucket with their accumulators.
@@ -107,12 +117,14 @@ struct Aggregate {
     name: String,
     kind: AggregateKind,
     argument: Option<Expression>,
+    filter: Option<Predicate>,
 }
 
 impl Aggregate {
     fn compile(spec: &AggregateSpec, input: &SchemaRef) -> Result<Self, ExpressionError> {
         let argument = spec.argument.as_deref().map(|text| Expression::compile(text, input)).transpose()?;
-        let made = Self { name: spec.name.clone(), kind: spec.kind, argument };
+        let filter = spec.filter.as_deref().map(|text| Predicate::compile(text, input)).transpose()?;
+        let made = Self { name: spec.name.clone(), kind: spec.kind, argument, filter };
         made.result_type()?;
         Ok(made)
     }
@@ -136,7 +148,7 @@ impl Aggregate {
     fn field(&self) -> Result<FieldRef, ExpressionError> {
         // A sample of one value has no variance.
         let can_be_null = matches!(self.kind, AggregateKind::Stddev | AggregateKind::Variance);
-        let of_nulls = self.argument.as_ref().is_none_or(Expression::is_nullable);
+        let of_nulls = self.filter.is_some() || self.argument.as_ref().is_none_or(Expression::is_nullable);
         let nullable = !self.kind.counts() && (can_be_null || of_nulls);
         Ok(Arc::new(Field::new(&self.name, self.result_type()?, nullable)))
     }

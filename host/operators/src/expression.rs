@@ -21,7 +21,9 @@ mod locate;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, FieldRef, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 use weir_stream::{Batch, Reject};
@@ -138,6 +140,17 @@ impl Predicate {
 
     pub fn expression(&self) -> &Expression {
         &self.0
+    }
+
+    /// A bit for each row: whether it is true. Rejects as of [`Expression::evaluate`].
+    pub fn matches(&self, batch: &Batch) -> (BooleanBuffer, Vec<Reject>) {
+        let Evaluated { array, rejects } = self.evaluate(batch);
+        let values = array.as_boolean();
+        let matches = match values.nulls() {
+            Some(nulls) => values.values() & nulls.inner(),
+            None => values.values().clone(),
+        };
+        (matches, rejects)
     }
 
     /// As [`Expression::evaluate`]; the array is boolean.

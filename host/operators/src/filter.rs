@@ -5,8 +5,8 @@
 //! Of a table that is kept up to date by key, a row that does not match (any more) becomes a delete of its key, whether or
 //! not one that matched came before: what came before is not known here. Deletes pass untried.
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, BooleanArray};
+use arrow_array::BooleanArray;
+use arrow_buffer::BooleanBuffer;
 use arrow_select::filter::FilterBuilder;
 use weir_stream::{Batch, ChangeKind, Changes, Origin, Reject};
 
@@ -41,20 +41,19 @@ impl Where {
 
 impl Operator for Where {
     fn process(&mut self, batch: Batch, out: &mut Outputs) -> Result<(), StepFault> {
-        let evaluated = self.predicate.evaluate(&batch);
+        let (matches, rejects) = self.predicate.matches(&batch);
         if self.is_upsert {
-            let rejects = without_deletes(&batch.changes, evaluated.rejects);
-            let matches = evaluated.array.as_boolean();
+            let rejects = without_deletes(&batch.changes, rejects);
             let rows = rows_left(batch.rows(), &rejects);
             let mut left = if rejects.is_empty() { batch.clone() } else { batch.take(&rows)? };
             out.reject(STAGE, &batch, rejects)?;
-            let kept = rows.iter().map(|row| matches.is_valid(*row as usize) && matches.value(*row as usize));
+            let kept = rows.iter().map(|row| matches.value(*row as usize));
             left.changes = with_deletes(&left.changes, kept);
             out.push(0, left);
             return Ok(());
         }
-        out.reject(STAGE, &batch, evaluated.rejects)?;
-        let kept = keep(batch, evaluated.array.as_boolean())?;
+        out.reject(STAGE, &batch, rejects)?;
+        let kept = keep(batch, matches)?;
         out.push(0, kept);
         Ok(())
     }
@@ -73,18 +72,14 @@ pub(crate) fn with_deletes(changes: &Changes, kept: impl Iterator<Item = bool>) 
 }
 
 /// The rows of `batch` at which `mask` is true.
-fn keep(batch: Batch, mask: &BooleanArray) -> Result<Batch, StepFault> {
-    let kept = mask.true_count();
+fn keep(batch: Batch, mask: BooleanBuffer) -> Result<Batch, StepFault> {
+    let kept = mask.count_set_bits();
     if kept == batch.rows() {
         return Ok(batch);
     }
     if kept == 0 {
         return Ok(batch.slice(0, 0));
     }
-    let mask = match mask.nulls() {
-        Some(nulls) => mask.values() & nulls.inner(),
-        None => mask.values().clone(),
-    };
     let rows: Vec<u32> = mask.set_indices_u32().collect();
     let filter = FilterBuilder::new(&BooleanArray::new(mask, None)).optimize().build();
     let pick = |values: &[i64]| rows.iter().map(|row| values[*row as usize]).collect();

@@ -121,10 +121,9 @@ fn grid() -> WindowGrid {
 }
 
 fn spec(key: &KeyEncoder) -> WindowSpec {
-    let aggregate = |(place, (kind, argument, number)): (usize, &(&str, &str, Option<&str>))| AggregateSpec {
-        name: format!("a{place}"),
-        kind: AggregateKind::from_name(kind).unwrap().with(*number).unwrap(),
-        argument: Some((*argument).to_owned()),
+    let aggregate = |(place, (kind, argument, number)): (usize, &(&str, &str, Option<&str>))| {
+        let kind = AggregateKind::from_name(kind).unwrap().with(*number).unwrap();
+        AggregateSpec::new(&format!("a{place}"), kind, Some(argument))
     };
     WindowSpec {
         step: "oracle".into(),

@@ -25,19 +25,14 @@ fn key() -> KeyEncoder {
 }
 
 fn windows(rows: Option<u64>, every_us: Option<i64>) -> GlobalAggregate {
-    let aggregate = |name: &str, kind, argument: Option<&str>| AggregateSpec {
-        name: name.to_owned(),
-        kind,
-        argument: argument.map(str::to_owned),
-    };
     let spec = WindowSpec {
         step: "g".into(),
         time: WindowTime::Event,
         showing: Showing::default(),
         key: key().fields().to_vec(),
         aggregates: vec![
-            aggregate("rows", AggregateKind::Count, None),
-            aggregate("sum", AggregateKind::Sum, Some("v")),
+            AggregateSpec::new("rows", AggregateKind::Count, None),
+            AggregateSpec::new("sum", AggregateKind::Sum, Some("v")),
         ],
     };
     GlobalAggregate::new(&spec, GlobalTrigger { rows, every_us }, &schema(), 0..KEY_GROUPS).unwrap()

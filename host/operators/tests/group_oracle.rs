@@ -42,8 +42,8 @@ struct Row {
     watermark_us: i64,
 }
 
-/// Rows, count, sum and count of values that are not null.
-type Table = BTreeMap<i64, (i64, Option<i64>, i64)>;
+/// Rows, sum and count of values that are not null, count of those above 10, sum of the shares of those above 2.
+type Table = BTreeMap<i64, (i64, Option<i64>, i64, i64, Option<i64>)>;
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("key", DataType::Int64, false), Field::new("value", DataType::Int64, true)]))
@@ -117,15 +117,15 @@ struct Engine {
 impl Engine {
     fn new(ttl_us: Option<i64>, retracts: bool) -> Self {
         let key = KeyEncoder::new(&[("key".into(), "key".into())], &schema(), KEY_GROUPS).unwrap();
-        let aggregate = |name: &str, kind, argument: Option<&str>| AggregateSpec {
-            name: name.into(),
-            kind,
-            argument: argument.map(str::to_owned),
-        };
+        let aggregate = AggregateSpec::new;
+        let filtered = |spec, filter: &str| AggregateSpec { filter: Some(filter.into()), ..spec };
         let aggregates = vec![
             aggregate("rows", AggregateKind::Count, None),
             aggregate("sum", AggregateKind::Sum, Some("value")),
             aggregate("values", AggregateKind::Count, Some("value")),
+            filtered(aggregate("high", AggregateKind::Count, None), "value > 10"),
+            // Fails on what the condition leaves out.
+            filtered(aggregate("shares", AggregateKind::Sum, Some("100 / (value - 2)")), "value > 2"),
         ];
         let spec = GroupSpec { step: "g".into(), key: key.fields().to_vec(), aggregates, ttl_us, retracts };
         let (deltas, table) = (Deltas::default(), Table::new());
@@ -168,11 +168,12 @@ impl Engine {
         for (_, told) in &out.batches {
             let column = |place: usize| told.columns.column(place).as_primitive::<Int64Type>();
             for row in 0..told.rows() {
-                let sum = column(2).is_valid(row).then(|| column(2).value(row));
+                let sum = |place: usize| column(place).is_valid(row).then(|| column(place).value(row));
+                let count = |place: usize| column(place).value(row);
                 let key = column(0).value(row);
                 match told.changes.kind(row) {
                     ChangeKind::Delete => drop(self.table.remove(&key)),
-                    _ => drop(self.table.insert(key, (column(1).value(row), sum, column(3).value(row)))),
+                    _ => drop(self.table.insert(key, (count(1), sum(2), count(3), count(4), sum(5)))),
                 }
             }
         }
@@ -208,7 +209,10 @@ fn naive(held: &mut Held, table: &mut Table, row: &Row, ttl_us: Option<i64>) -> 
     }
     let some: Vec<i64> = values.iter().flatten().copied().collect();
     let sum = (!some.is_empty()).then(|| some.iter().sum());
-    table.insert(row.key, (values.len() as i64, sum, some.len() as i64));
+    let high = some.iter().filter(|value| **value > 10).count() as i64;
+    let shares: Vec<i64> = some.iter().filter(|value| **value > 2).map(|value| 100 / (value - 2)).collect();
+    let shares = (!shares.is_empty()).then(|| shares.iter().sum());
+    table.insert(row.key, (values.len() as i64, sum, some.len() as i64, high, shares));
     if values.is_empty() {
         table.remove(&row.key);
         held.remove(&row.key);

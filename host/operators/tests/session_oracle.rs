@@ -206,10 +206,8 @@ impl Engine {
     }
 
     fn spec(&self) -> WindowSpec {
-        let aggregate = |(name, kind, argument): (&str, AggregateKind, &str)| AggregateSpec {
-            name: name.to_owned(),
-            kind,
-            argument: (!argument.is_empty()).then(|| argument.to_owned()),
+        let aggregate = |(name, kind, argument): (&str, AggregateKind, &str)| {
+            AggregateSpec::new(name, kind, (!argument.is_empty()).then_some(argument))
         };
         let aggregates =
             [("rows", AggregateKind::Count, ""), ("sum", AggregateKind::Sum, "v"), ("most", AggregateKind::Max, "v")];

@@ -157,10 +157,12 @@ impl Shape {
 }
 
 fn spec(showing: Showing, key: &KeyEncoder) -> WindowSpec {
-    let aggregate = |(name, kind, argument): (&str, AggregateKind, &str)| AggregateSpec {
-        name: name.to_owned(),
-        kind,
-        argument: (!argument.is_empty()).then(|| argument.to_owned()),
+    let aggregate = |(name, kind, argument): (&str, AggregateKind, &str)| {
+        AggregateSpec::new(name, kind, (!argument.is_empty()).then_some(argument))
+    };
+    let filtered = |(name, kind, argument, filter): (&str, AggregateKind, &str, &str)| AggregateSpec {
+        filter: Some(filter.to_owned()),
+        ..aggregate((name, kind, argument))
     };
     let aggregates = [
         ("rows", AggregateKind::Count, ""),
@@ -176,12 +178,18 @@ fn spec(showing: Showing, key: &KeyEncoder) -> WindowSpec {
         ("cheapest", AggregateKind::Min, "amount"),
         ("last_name", AggregateKind::Max, "category"),
     ];
+    // The last one's argument fails on what its condition leaves out.
+    let some = [
+        ("paid", AggregateKind::Count, "", "amount > 0"),
+        ("paid_items", AggregateKind::Sum, "quantity", "amount > 0"),
+        ("halves", AggregateKind::Sum, "12 / (quantity - 1)", "quantity > 1"),
+    ];
     WindowSpec {
         step: "sales".into(),
         time: WindowTime::Event,
         showing,
         key: key.fields().to_vec(),
-        aggregates: aggregates.into_iter().map(aggregate).collect(),
+        aggregates: aggregates.into_iter().map(aggregate).chain(some.into_iter().map(filtered)).collect(),
     }
 }
 
@@ -200,6 +208,9 @@ struct Row {
     most: Option<u64>,
     cheapest: Option<i128>,
     last_name: Option<String>,
+    paid: i64,
+    paid_items: Option<i64>,
+    halves: Option<i64>,
 }
 
 type Windows = BTreeMap<(i64, Option<String>, Option<i64>), Row>;
@@ -243,6 +254,9 @@ fn recompute(events: &[&Event]) -> Row {
     ratios.sort_by(f64::total_cmp);
     let bits = |value: f64| if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
     let some = |any: bool| any.then_some(());
+    let paid: Vec<&&Event> = events.iter().filter(|event| event.amount.is_some_and(|amount| amount > 0)).collect();
+    let paid_items: Vec<i64> = paid.iter().filter_map(|event| event.quantity).map(i64::from).collect();
+    let above_one: Vec<i64> = quantities.iter().copied().filter(|quantity| *quantity > 1).collect();
     let (count, revenue) = (amounts.len() as i128, amounts.iter().sum::<i128>());
     Row {
         rows: events.len() as i64,
@@ -258,6 +272,9 @@ fn recompute(events: &[&Event]) -> Row {
         most: ratios.last().copied().map(bits),
         cheapest: amounts.iter().min().copied(),
         last_name: events.iter().filter_map(|event| event.category).max().map(str::to_owned),
+        paid: paid.len() as i64,
+        paid_items: some(!paid_items.is_empty()).map(|()| paid_items.iter().sum()),
+        halves: some(!above_one.is_empty()).map(|()| above_one.iter().map(|quantity| 12 / (quantity - 1)).sum()),
     }
 }
 
@@ -293,6 +310,9 @@ fn collect(fired: &Batch, size_us: i64, windows: &mut Windows) {
             most: float("most", row).map(f64::to_bits),
             cheapest: digits("cheapest", row),
             last_name: text("last_name", row),
+            paid: int("paid", row).unwrap(),
+            paid_items: int("paid_items", row),
+            halves: int("halves", row),
         };
         let key = (start, text("category", row), int("shop", row));
         let before = windows.insert(key.clone(), result);

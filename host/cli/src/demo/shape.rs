@@ -121,7 +121,7 @@ fn dead_letters(manifest: &Manifest) -> Result<PathBuf, String> {
 
 fn count_column(window: &WindowStep) -> Result<String, String> {
     let mut aggregates = window.aggregate.iter();
-    let count = aggregates.find(|(_, call)| call.value == "count()");
+    let count = aggregates.find(|(_, call)| call.of.value == "count()" && call.filter.is_none());
     count.map(|(name, _)| name.value.clone()).ok_or_else(|| "its window does not count its rows".into())
 }
 

@@ -3,6 +3,7 @@
 //! A step does one thing; its kind is the key that is there. A new kind is a file here, a line in [`KINDS`], a key of
 //! [`StepKeys`] and a variant of [`StepKind`].
 
+mod aggregate;
 mod dedup;
 mod group;
 mod join;
@@ -13,6 +14,7 @@ mod sessions;
 mod top;
 mod window;
 
+pub use aggregate::AggregateCall;
 pub use dedup::{DedupStep, Keep};
 pub use group::GroupStep;
 pub use join::{JoinStep, JoinTime, JoinWord};
@@ -176,9 +178,9 @@ struct StepKeys {
     key: Option<Vec<Expression>>,
     /// Which rows belong together in time.
     window: Option<WindowKeys>,
-    /// The result's columns: name to an aggregate call such as `sum(quantity)`.
+    /// The result's columns: name to an aggregate call such as `sum(quantity)`, or to a call with a condition.
     #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = column_names()))]
-    aggregate: Option<Entries<Expression>>,
+    aggregate: Option<Entries<AggregateCall>>,
     /// Without a window: how long a key without new rows is held, in event time.
     ttl: Option<Spanned<TimeToLive>>,
     /// Joins what the step is `from`, the left side, with another stream.
@@ -230,10 +232,10 @@ impl TryFrom<StepKeys> for Step {
             StepKeys { top: Some(top), .. } => StepKind::Top(Box::new(top)),
             StepKeys { sessions: Some(sessions), .. } => StepKind::Sessions(Box::new(sessions)),
             StepKeys { key: Some(key), window: Some(window), aggregate: Some(aggregate), .. } => {
-                StepKind::Window(Box::new(window.step(list(key), expressions(aggregate))?))
+                StepKind::Window(Box::new(window.step(list(key), aggregate)?))
             }
             StepKeys { key: Some(key), aggregate: Some(aggregate), ttl: Some(ttl), .. } => {
-                StepKind::Group(Box::new(GroupStep { key: list(key), aggregate: expressions(aggregate), ttl }))
+                StepKind::Group(Box::new(GroupStep { key: list(key), aggregate, ttl }))
             }
             StepKeys { join: Some(join), .. } => StepKind::Join(Box::new(join)),
             _ => return Err("a step without a kind".to_owned()),

@@ -244,15 +244,22 @@ impl Keys<'_> {
             let guessed = shape.groups.iter().flatten().any(|name| self.faulty.contains(name));
             return if shape.groups.is_empty() || guessed { vec![] } else { vec![no_choice(shape, owner)] };
         };
-        let fitting = shape.groups.iter().filter(|group| chosen.iter().all(|name| group.contains(name)));
+        let fitting = || shape.groups.iter().filter(|group| chosen.iter().all(|name| group.contains(name)));
         let missing = |group: &Vec<String>| -> Vec<String> {
             let absent = |name: &&String| !self.present.contains(*name) && !self.faulty.contains(*name);
             group.iter().filter(absent).cloned().collect()
         };
-        if let Some(group) = fitting.min_by_key(|group| missing(group).len()) {
+        if let Some(group) = fitting().min_by_key(|group| missing(group).len()) {
             let has = group.iter().find(|name| self.present.contains(*name)).unwrap_or(one);
-            let needs = |name: &String| format!("`{has}` needs `{name}` beside it");
-            return missing(group).iter().map(|name| Fault::new(owner_or(has), "missing-key", needs(name))).collect();
+            let needs =
+                |what: &str| Fault::new(owner_or(has), "missing-key", format!("`{has}` needs {what} beside it"));
+            let quoted = |name: &String| format!("`{name}`");
+            let absent: Vec<String> = missing(group).iter().map(quoted).collect();
+            if absent.len() != 1 {
+                return absent.iter().map(|name| needs(name)).collect();
+            }
+            let ways = fitting().map(missing).filter(|absent| absent.len() == 1).flatten();
+            return vec![needs(&either(&ways.map(|name| quoted(&name)).collect::<Vec<_>>()))];
         }
         let mut strangers: Vec<&String> = Vec::new();
         for name in &chosen {

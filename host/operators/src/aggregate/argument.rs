@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Float64Type, Int64Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, BinaryArray};
-use arrow_buffer::{NullBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType};
 
@@ -56,6 +56,7 @@ pub(super) enum Values {
 #[derive(Debug, Clone)]
 pub(super) struct Argument {
     pub values: Values,
+    /// Rows that are left out.
     nulls: Option<NullBuffer>,
     /// No value is further from zero than this; values that are null may count.
     pub largest: u128,
@@ -90,6 +91,12 @@ impl Argument {
         };
         let (largest, stored_bytes) = if bounded { (largest(&values), stored_bytes(&values)) } else { (0, 0) };
         Ok(Self { values, nulls, largest, stored_bytes, times_us: times_us.clone() })
+    }
+
+    /// Leaves out every row but `rows`.
+    pub(super) fn keep(&mut self, rows: BooleanBuffer) {
+        let nulls = NullBuffer::union(self.nulls.as_ref(), Some(&NullBuffer::new(rows)));
+        self.nulls = nulls.filter(|nulls| nulls.null_count() > 0);
     }
 
     #[inline]

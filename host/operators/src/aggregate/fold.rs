@@ -21,13 +21,7 @@ pub(super) fn arguments(
     let mut arguments = Vec::with_capacity(aggregates.len());
     let mut refused: Vec<Reject> = Vec::new();
     for (aggregate, column) in aggregates.iter().zip(columns) {
-        let Some(expression) = &aggregate.argument else {
-            arguments.push(Argument::rows(&batch.event_times_us));
-            continue;
-        };
-        let evaluated = expression.evaluate(batch);
-        refused.extend(evaluated.rejects);
-        let argument = Argument::new(&evaluated.array, &batch.event_times_us, aggregate.lane(), column.is_bounded())?;
+        let argument = argument(aggregate, column.is_bounded(), batch, &mut refused)?;
         if column.is_bounded() {
             let too_large = rows.clone().filter(|row| !column.takes(&argument, *row));
             refused.extend(too_large.map(|row| overflow(row, aggregate)));
@@ -44,6 +38,33 @@ pub(super) fn arguments(
         });
     }
     Ok((arguments, refused))
+}
+
+/// One aggregate's argument, without the rows that its filter leaves out; these are not asked for a value.
+fn argument(
+    aggregate: &Aggregate,
+    bounded: bool,
+    batch: &Batch,
+    refused: &mut Vec<Reject>,
+) -> Result<Argument, StepFault> {
+    let matches = aggregate.filter.as_ref().map(|filter| {
+        let (matches, rejects) = filter.matches(batch);
+        refused.extend(rejects);
+        matches
+    });
+    let mut argument = match &aggregate.argument {
+        None => Argument::rows(&batch.event_times_us),
+        Some(expression) => {
+            let evaluated = expression.evaluate(batch);
+            let is_asked = |row: u32| matches.as_ref().is_none_or(|matches| matches.value(row as usize));
+            refused.extend(evaluated.rejects.into_iter().filter(|reject| is_asked(reject.row)));
+            Argument::new(&evaluated.array, &batch.event_times_us, aggregate.lane(), bounded)?
+        }
+    };
+    if let Some(matches) = matches {
+        argument.keep(matches);
+    }
+    Ok(argument)
 }
 
 /// Adds rows to their slots; those that do not fit become rejects.

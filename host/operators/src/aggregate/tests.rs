@@ -37,8 +37,8 @@ fn batch(times_us: &[i64], columns: &Columns) -> Batch {
 
 fn aggregate(text: &str) -> AggregateSpec {
     let (kind, argument) = text.trim_end_matches(')').split_once('(').unwrap();
-    let argument = (!argument.is_empty()).then(|| argument.to_owned());
-    AggregateSpec { name: text.to_owned(), kind: AggregateKind::from_name(kind).unwrap(), argument }
+    let argument = (!argument.is_empty()).then_some(argument);
+    AggregateSpec::new(text, AggregateKind::from_name(kind).unwrap(), argument)
 }
 
 struct Step {

@@ -40,7 +40,7 @@ pub(super) fn plan(
         }
     };
     result_type(kind, &argument_type).map_err(|message| error(call, message))?;
-    Ok(AggregateSpec { name: name.value.clone(), kind, argument: argument.map(|(argument, _)| argument.to_owned()) })
+    Ok(AggregateSpec::new(name, kind, argument.map(|(argument, _)| argument)))
 }
 
 /// A call in its parts; the arguments are places in its text, without the space around them.

@@ -70,7 +70,7 @@ impl Planner<'_> {
                 Some((vec![main, late], PlannedKind::Keyed(Box::new(planned))))
             }
             Err((place, message)) => {
-                let span = group.aggregate.iter().nth(place).map_or(group.ttl.span, |(_, call)| call.span);
+                let span = group.aggregate.iter().nth(place).map_or(group.ttl.span, |(_, call)| call.of.span);
                 self.fault(Fault::new(span, "aggregate", message));
                 None
             }

@@ -4,14 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use weir_manifest::{Entries, Fault, LATE_OUTPUT, Span, Spanned, WindowShape, WindowStep};
+use weir_manifest::{AggregateCall, Entries, Fault, LATE_OUTPUT, Span, Spanned, WindowShape, WindowStep};
 use weir_operators::{
-    AggregateSpec, Emit, Expression, GlobalAggregate, GlobalTrigger, KeyEncoder, KeyedOperator, SessionAggregate,
-    SessionGap, Showing, WindowAggregate, WindowGrid, WindowSpec, WindowTime,
+    AggregateSpec, Emit, Expression, GlobalAggregate, GlobalTrigger, KeyEncoder, KeyedOperator, Predicate,
+    SessionAggregate, SessionGap, Showing, WindowAggregate, WindowGrid, WindowSpec, WindowTime,
 };
 use weir_stream::ChangeMode;
 
-use super::{Output, PlannedKeyed, PlannedKind, Planner, Side, aggregate, expression_fault};
+use super::{Output, PlannedKeyed, PlannedKind, Planner, Side, aggregate};
 
 /// What kind of windows, and so which operator.
 enum Shape {
@@ -134,15 +134,17 @@ impl Planner<'_> {
     }
 
     /// The aggregate calls of a step.
-    pub(super) fn aggregates(&mut self, calls: &Entries<Spanned<String>>, input: &Side) -> Option<Vec<AggregateSpec>> {
+    pub(super) fn aggregates(&mut self, calls: &Entries<AggregateCall>, input: &Side) -> Option<Vec<AggregateSpec>> {
         let (mut aggregates, mut sound) = (Vec::new(), true);
-        for (name, call) in calls.iter() {
-            match aggregate::plan(name, call, &input.schema) {
-                Ok(spec) => aggregates.push(spec),
-                Err(error) => {
-                    self.fault(expression_fault(call, error, &input.from));
-                    sound = false;
-                }
+        for (name, AggregateCall { of, filter }) in calls.iter() {
+            let spec = self.compiled(of, aggregate::plan(name, of, &input.schema), &input.from);
+            let compiled = filter.as_ref().map(|text| {
+                self.compiled(text, Predicate::compile(text, &input.schema), &input.from).map(|_| text.value.clone())
+            });
+            match (spec, compiled) {
+                (Some(spec), None) => aggregates.push(spec),
+                (Some(spec), Some(Some(filter))) => aggregates.push(AggregateSpec { filter: Some(filter), ..spec }),
+                _ => sound = false,
             }
         }
         sound.then_some(aggregates)

@@ -98,19 +98,14 @@ impl Steps {
     fn new(grid: &WindowGrid) -> Self {
         let filter = Where::new(Predicate::compile("price > 100", &schema()).expect("a valid condition"));
         let key = KeyEncoder::new(&[("auction".into(), "auction".into())], &schema(), KEY_GROUPS).expect("a valid key");
-        let aggregate = |name: &str, kind, argument: Option<&str>| AggregateSpec {
-            name: name.into(),
-            kind,
-            argument: argument.map(str::to_owned),
-        };
         let spec = WindowSpec {
             step: "bench".into(),
             time: WindowTime::Event,
             showing: Showing::default(),
             key: key.fields().to_vec(),
             aggregates: vec![
-                aggregate("bids", AggregateKind::Count, None),
-                aggregate("volume", AggregateKind::Sum, Some("price")),
+                AggregateSpec::new("bids", AggregateKind::Count, None),
+                AggregateSpec::new("volume", AggregateKind::Sum, Some("price")),
             ],
         };
         let window = WindowAggregate::new(&spec, grid, &schema(), 0..KEY_GROUPS).expect("a valid aggregate");

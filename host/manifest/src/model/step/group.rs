@@ -1,5 +1,6 @@
 //! A step that aggregates by key without a window.
 
+use super::AggregateCall;
 use crate::entries::Entries;
 use crate::scalar::TimeToLive;
 use crate::span::Spanned;
@@ -10,7 +11,7 @@ pub struct GroupStep {
     /// Columns or expressions; empty: all rows together.
     pub key: Vec<Spanned<String>>,
     /// Output column to aggregate call, in order.
-    pub aggregate: Entries<Spanned<String>>,
+    pub aggregate: Entries<AggregateCall>,
     /// How long a key without rows is held.
     pub ttl: Spanned<TimeToLive>,
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::AggregateCall;
 use crate::entries::Entries;
 use crate::scalar::Duration;
 use crate::schema::one_of;
@@ -24,7 +25,7 @@ pub struct WindowStep {
     pub showing: Showing,
     pub time: WindowTime,
     /// Output column to aggregate call, in order.
-    pub aggregate: Entries<Spanned<String>>,
+    pub aggregate: Entries<AggregateCall>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -149,7 +150,7 @@ impl WindowKeys {
     pub(super) fn step(
         self,
         key: Vec<Spanned<String>>,
-        aggregate: Entries<Spanned<String>>,
+        aggregate: Entries<AggregateCall>,
     ) -> Result<WindowStep, String> {
         let Self { emit, lateness, throttle, offset, time_zone, time, .. } = self;
         let showing = Showing { emit, lateness, throttle };

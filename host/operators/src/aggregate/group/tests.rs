@@ -43,10 +43,8 @@ fn inserts(rows: &[(i64, i64, i64)]) -> Batch {
 }
 
 fn spec(key: &KeyEncoder, calls: &[(&str, Option<&str>)], ttl_us: Option<i64>, retracts: bool) -> GroupSpec {
-    let aggregate = |(place, (kind, argument)): (usize, &(&str, Option<&str>))| AggregateSpec {
-        name: format!("a{place}"),
-        kind: AggregateKind::from_name(kind).unwrap(),
-        argument: argument.map(str::to_owned),
+    let aggregate = |(place, (kind, argument)): (usize, &(&str, Option<&str>))| {
+        AggregateSpec::new(&format!("a{place}"), AggregateKind::from_name(kind).unwrap(), *argument)
     };
     let aggregates = calls.iter().enumerate().map(aggregate).collect();
     GroupSpec { step: "g".into(), key: key.fields().to_vec(), aggregates, ttl_us, retracts }
