@@ -18,6 +18,7 @@
 //! | `count_distinct` | any that can be a key     | int64                                    | its values | a value that would pass 4 MiB a key is a reject (`too-large`) |
 //! | `approx_count_distinct` | the same             | int64                                    | to 4 KiB | within 1.6 % (one standard error) |
 //! | `first, last` | any                         | the argument's                           | 24, 48 with decimals | by event time; of one time `first` keeps the smallest value, `last` the largest |
+//! | `min_by(x, y), max_by(x, y)` | any, ordered by any | the argument's     | 24 and more | of the row with the smallest, largest `y`; of one `y` the smallest, the largest `x` |
 //! | `variance, stddev` | any number             | float64                                  | 24    | of a sample: null for a single value; infinities and NaN give NaN |
 //! | `var_pop, stddev_pop` | the same            | float64                                  | 24    | of all values; decimals are taken as float64 |
 //! | `median`, `percentile(x, 0.95)` | the same  | float64                                  | to 32 KiB | the value of that rank (nearest rank) within 1 %, see [`cell`]'s `quantile` |
@@ -64,7 +65,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
 
-use argument::Lane;
+use argument::{Lane, RankLane};
 
 use weir_state::table::TableError;
 
@@ -97,6 +98,8 @@ pub struct AggregateSpec {
     pub kind: AggregateKind,
     /// The expression aggregated; none only for `count()`.
     pub argument: Option<String>,
+    /// What rows are ordered by; of the kinds that are ranked.
+    pub order: Option<String>,
     /// Only rows for which this condition is true are aggregated; none: all.
     pub filter: Option<String>,
 }
@@ -104,7 +107,7 @@ pub struct AggregateSpec {
 impl AggregateSpec {
     /// One of all rows.
     pub fn new(name: &str, kind: AggregateKind, argument: Option<&str>) -> Self {
-        Self { name: name.to_owned(), kind, argument: argument.map(str::to_owned), filter: None }
+        Self { name: name.to_owned(), kind, argument: argument.map(str::to_owned), order: None, filter: None }
     }
 }
 
@@ -117,20 +120,27 @@ struct Aggregate {
     name: String,
     kind: AggregateKind,
     argument: Option<Expression>,
+    order: Option<Expression>,
     filter: Option<Predicate>,
 }
 
 impl Aggregate {
     fn compile(spec: &AggregateSpec, input: &SchemaRef) -> Result<Self, ExpressionError> {
-        let argument = spec.argument.as_deref().map(|text| Expression::compile(text, input)).transpose()?;
+        let compile = |text: &Option<String>| text.as_deref().map(|text| Expression::compile(text, input)).transpose();
+        let (argument, order) = (compile(&spec.argument)?, compile(&spec.order)?);
         let filter = spec.filter.as_deref().map(|text| Predicate::compile(text, input)).transpose()?;
-        let made = Self { name: spec.name.clone(), kind: spec.kind, argument, filter };
+        let made = Self { name: spec.name.clone(), kind: spec.kind, argument, order, filter };
         made.result_type()?;
         Ok(made)
     }
 
     fn argument_type(&self) -> DataType {
         self.argument.as_ref().map_or(DataType::Null, |argument| argument.data_type().clone())
+    }
+
+    /// How its rows are ordered: by their times unless it says otherwise.
+    fn rank_lane(&self) -> RankLane {
+        self.order.as_ref().map_or(RankLane::I64, |order| RankLane::of(order.data_type()))
     }
 
     /// The width in which its values come: `count` needs to know only which are null.
@@ -148,7 +158,8 @@ impl Aggregate {
     fn field(&self) -> Result<FieldRef, ExpressionError> {
         // A sample of one value has no variance.
         let can_be_null = matches!(self.kind, AggregateKind::Stddev | AggregateKind::Variance);
-        let of_nulls = self.filter.is_some() || self.argument.as_ref().is_none_or(Expression::is_nullable);
+        let can_be = |expression: &Option<Expression>| expression.as_ref().is_some_and(Expression::is_nullable);
+        let of_nulls = self.filter.is_some() || can_be(&self.argument) || can_be(&self.order);
         let nullable = !self.kind.counts() && (can_be_null || of_nulls);
         Ok(Arc::new(Field::new(&self.name, self.result_type()?, nullable)))
     }
@@ -160,7 +171,10 @@ fn internal(error: &TableError) -> StepFault {
 
 /// What of the aggregates stored state depends on.
 fn layout(aggregates: &[Aggregate]) -> String {
-    let text = |made: &Aggregate| format!("{} {}({})", made.name, made.kind.state_name(), made.argument_type());
+    let text = |made: &Aggregate| {
+        let order = made.order.as_ref().map_or(String::new(), |order| format!(" by {}", order.data_type()));
+        format!("{} {}({}{order})", made.name, made.kind.state_name(), made.argument_type())
+    };
     aggregates.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 

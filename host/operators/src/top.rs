@@ -1,4 +1,5 @@
-//! `top`: the first rows of each group in a given order, as a table by group and rank that is kept up to date.
+//! `top`: the first rows of each group in a given order, as a table by group and rank (of one row: by group) that is kept
+//! up to date.
 //!
 //! The order is total: the `by` expressions, then event time, then the rows' stored bytes; so the table at the end does
 //! not depend on the order of arrival. After every batch each rank that has another row comes out as an update. With a
@@ -42,18 +43,18 @@ pub struct Top {
 }
 
 impl Top {
-    /// `rank`: name of the rank's column, behind the others; ranks count from 1.
+    /// `rank`: name of the rank's column, behind the others, if there is one; ranks count from 1.
     pub fn new(
         step: &Arc<str>,
         key: &[FieldRef],
         format: RowFormat,
         (rows, order): (usize, Order),
         ttl_us: Option<i64>,
-        rank: &str,
+        rank: Option<&str>,
     ) -> Self {
         let layout =
             format!("top/{VALUE_VERSION} rows={rows} by=[{}] {} {}", order.text(), layout_of(key), format.layout());
-        Self { rows, order, ttl_us, made: Made::new(step, &format, Some(rank)), format, layout: layout.into() }
+        Self { rows, order, ttl_us, made: Made::new(step, &format, rank), format, layout: layout.into() }
     }
 
     pub fn output_schema(&self) -> &SchemaRef {

@@ -91,7 +91,8 @@ fn batch(rows: &[Row]) -> Batch {
     }
 }
 
-const CALLS: [(&str, &str, Option<&str>); 22] = [
+/// The third is a number, or what rows are ordered by.
+const CALLS: [(&str, &str, Option<&str>); 26] = [
     ("count_distinct", "number", None),
     ("count_distinct", "float", None),
     ("count_distinct", "price", None),
@@ -114,6 +115,10 @@ const CALLS: [(&str, &str, Option<&str>); 22] = [
     ("collect", "float", None),
     ("bool_and", "flag", None),
     ("bool_or", "flag", None),
+    ("max_by", "text", Some("price")),
+    ("min_by", "number", Some("float")),
+    ("max_by", "price", Some("text")),
+    ("min_by", "price", Some("flag")),
 ];
 
 fn grid() -> WindowGrid {
@@ -122,8 +127,11 @@ fn grid() -> WindowGrid {
 
 fn spec(key: &KeyEncoder) -> WindowSpec {
     let aggregate = |(place, (kind, argument, number)): (usize, &(&str, &str, Option<&str>))| {
-        let kind = AggregateKind::from_name(kind).unwrap().with(*number).unwrap();
-        AggregateSpec::new(&format!("a{place}"), kind, Some(argument))
+        let kind = AggregateKind::from_name(kind).unwrap();
+        let order = number.filter(|_| kind.is_ranked());
+        let kind = kind.with(number.filter(|_| order.is_none())).unwrap();
+        let order = order.map(str::to_owned);
+        AggregateSpec { order, ..AggregateSpec::new(&format!("a{place}"), kind, Some(argument)) }
     };
     WindowSpec {
         step: "oracle".into(),
@@ -209,6 +217,12 @@ fn bits(value: f64) -> u64 {
     if value.is_nan() { f64::NAN.to_bits() } else { (value + 0.0).to_bits() }
 }
 
+/// A number that is ordered as the float is, NaN last.
+fn total(value: f64) -> u64 {
+    let bits = bits(value);
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
 fn or_null<T: ToString>(value: Option<T>) -> String {
     value.map_or("null".into(), |value| value.to_string())
 }
@@ -275,6 +289,10 @@ fn recompute(rows: &[&Row]) -> Vec<String> {
         array(timed_floats.iter().map(|(_, value)| float_json(*value)).collect()),
         or_null(flags.iter().copied().reduce(|a, b| a && b)),
         or_null(flags.iter().copied().reduce(|a, b| a || b)),
+        or_null(rows.iter().filter_map(|row| Some((row.price?, row.text?))).max().map(|(_, text)| text)),
+        or_null(rows.iter().filter_map(|row| Some((total(row.float?), row.number?))).min().map(|(_, number)| number)),
+        or_null(rows.iter().filter_map(|row| Some((row.text?, row.price?))).max().map(|(_, price)| price)),
+        or_null(rows.iter().filter_map(|row| Some((row.flag?, row.price?))).min().map(|(_, price)| price)),
     ]
 }
 

@@ -186,7 +186,7 @@ impl Accumulator {
             AggregateKind::Avg => Self::mean(lane, &argument),
             AggregateKind::Min | AggregateKind::BoolAnd => Self::extreme(lane, Keep::Smaller),
             AggregateKind::Max | AggregateKind::BoolOr => Self::extreme(lane, Keep::Larger),
-            kind => Self::Cells(kind.cells(lane, argument)),
+            kind => Self::Cells(kind.cells(lane, argument, aggregate.rank_lane())),
         }
     }
 

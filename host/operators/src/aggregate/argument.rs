@@ -9,6 +9,7 @@ use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType};
 
+use super::value::one_form;
 use crate::key::KeyBatch;
 
 /// How values of a type are accumulated.
@@ -52,6 +53,24 @@ pub(super) enum Values {
     Canonical(KeyBatch),
 }
 
+/// How ranks of a type are compared: numbers of at most 8 bytes as one signed number in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RankLane {
+    I64,
+    I128,
+    Bytes,
+}
+
+impl RankLane {
+    pub(super) fn of(data_type: &DataType) -> Self {
+        match Lane::of(data_type) {
+            Lane::I128 => Self::I128,
+            Lane::Bytes => Self::Bytes,
+            Lane::I64 | Lane::U64 | Lane::F64 | Lane::Rows | Lane::Canonical => Self::I64,
+        }
+    }
+}
+
 /// One aggregate's argument, a value per row of the batch.
 #[derive(Debug, Clone)]
 pub(super) struct Argument {
@@ -64,12 +83,15 @@ pub(super) struct Argument {
     pub stored_bytes: usize,
     /// When the rows happened.
     pub times_us: ScalarBuffer<i64>,
+    /// What the rows are ordered by where one of them is chosen: when they happened, unless [`Argument::rank_by`] said more.
+    pub ranks: Values,
 }
 
 impl Argument {
     /// The argument of `count()`.
     pub(super) fn rows(times_us: &ScalarBuffer<i64>) -> Self {
-        Self { values: Values::Rows, nulls: None, largest: 0, stored_bytes: 0, times_us: times_us.clone() }
+        let (times_us, ranks) = (times_us.clone(), Values::I64(times_us.clone()));
+        Self { values: Values::Rows, nulls: None, largest: 0, stored_bytes: 0, times_us, ranks }
     }
 
     /// `bounded`: whether [`Argument::largest`] and [`Argument::stored_bytes`] are needed.
@@ -80,17 +102,22 @@ impl Argument {
         bounded: bool,
     ) -> Result<Self, ArrowError> {
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
-        let values = match lane {
-            Lane::Rows => Values::Rows,
-            Lane::I64 => Values::I64(as_i64(array)?.as_primitive::<Int64Type>().values().clone()),
-            Lane::U64 => Values::U64(cast(array, &DataType::UInt64)?.as_primitive::<UInt64Type>().values().clone()),
-            Lane::F64 => Values::F64(cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().values().clone()),
-            Lane::I128 => Values::I128(array.as_primitive::<Decimal128Type>().values().clone()),
-            Lane::Bytes => Values::Bytes(cast(array, &DataType::Binary)?.as_binary::<i32>().clone()),
-            Lane::Canonical => Values::Canonical(KeyBatch::of(array).map_err(ArrowError::ComputeError)?),
-        };
+        let values = values(array, lane)?;
         let (largest, stored_bytes) = if bounded { (largest(&values), stored_bytes(&values)) } else { (0, 0) };
-        Ok(Self { values, nulls, largest, stored_bytes, times_us: times_us.clone() })
+        let (times_us, ranks) = (times_us.clone(), Values::I64(times_us.clone()));
+        Ok(Self { values, nulls, largest, stored_bytes, times_us, ranks })
+    }
+
+    /// Orders the rows by these values and leaves out those without one.
+    pub(super) fn rank_by(&mut self, array: &ArrayRef) -> Result<(), ArrowError> {
+        self.ranks = match values(array, Lane::of(array.data_type()))? {
+            Values::U64(numbers) => Values::I64(numbers.iter().map(|number| (number ^ (1 << 63)) as i64).collect()),
+            Values::F64(numbers) => Values::I64(numbers.iter().map(|number| in_order(*number)).collect()),
+            Values::Rows => Values::I64(vec![0; array.len()].into()),
+            others => others,
+        };
+        self.nulls = NullBuffer::union(self.nulls.as_ref(), array.nulls());
+        Ok(())
     }
 
     /// Leaves out every row but `rows`.
@@ -107,6 +134,24 @@ impl Argument {
     pub(super) fn has_nulls(&self) -> bool {
         self.nulls.is_some()
     }
+}
+
+fn values(array: &ArrayRef, lane: Lane) -> Result<Values, ArrowError> {
+    Ok(match lane {
+        Lane::Rows => Values::Rows,
+        Lane::I64 => Values::I64(as_i64(array)?.as_primitive::<Int64Type>().values().clone()),
+        Lane::U64 => Values::U64(cast(array, &DataType::UInt64)?.as_primitive::<UInt64Type>().values().clone()),
+        Lane::F64 => Values::F64(cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().values().clone()),
+        Lane::I128 => Values::I128(array.as_primitive::<Decimal128Type>().values().clone()),
+        Lane::Bytes => Values::Bytes(cast(array, &DataType::Binary)?.as_binary::<i32>().clone()),
+        Lane::Canonical => Values::Canonical(KeyBatch::of(array).map_err(ArrowError::ComputeError)?),
+    })
+}
+
+/// A number that is as much larger or smaller than others as `number` is: the order of `f64::total_cmp` on its bits.
+fn in_order(number: f64) -> i64 {
+    let bits = one_form(number).to_bits() as i64;
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 
 fn as_i64(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {

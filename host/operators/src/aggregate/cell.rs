@@ -6,9 +6,9 @@
 //! Invariant: a cell depends on the rows that it took, not on their order nor on how they were spread over cells that
 //! were merged since, but for floats in their last bits.
 
-mod by_time;
 mod distinct;
 mod exact;
+mod extreme;
 mod hyperloglog;
 mod list;
 mod moments;
@@ -17,9 +17,9 @@ mod quantile;
 use std::any::Any;
 use std::fmt::Debug;
 
-pub(super) use by_time::ByTime;
 pub(super) use distinct::Distinct;
 pub(super) use exact::{Exact, ExactSettings};
+pub(super) use extreme::Extreme;
 pub(super) use hyperloglog::HyperLogLog;
 pub(super) use list::{List, ListSettings, Order};
 pub(super) use moments::{Moments, MomentsResult};

@@ -8,6 +8,7 @@ use super::Aggregate;
 use super::accumulator::Accumulator;
 use super::argument::Argument;
 use super::update::Touched;
+use crate::expression::{Evaluated, Expression};
 use crate::operator::StepFault;
 
 /// The arguments of all aggregates, and a reject for each of `rows` (ascending) that gives none; `columns` are any
@@ -52,15 +53,20 @@ fn argument(
         refused.extend(rejects);
         matches
     });
-    let mut argument = match &aggregate.argument {
-        None => Argument::rows(&batch.event_times_us),
-        Some(expression) => {
-            let evaluated = expression.evaluate(batch);
-            let is_asked = |row: u32| matches.as_ref().is_none_or(|matches| matches.value(row as usize));
-            refused.extend(evaluated.rejects.into_iter().filter(|reject| is_asked(reject.row)));
-            Argument::new(&evaluated.array, &batch.event_times_us, aggregate.lane(), bounded)?
-        }
+    let mut evaluate = |expression: &Expression| {
+        let Evaluated { array, rejects } = expression.evaluate(batch);
+        let is_asked = |row: u32| matches.as_ref().is_none_or(|matches| matches.value(row as usize));
+        refused.extend(rejects.into_iter().filter(|reject| is_asked(reject.row)));
+        array
     };
+    let times_us = &batch.event_times_us;
+    let mut argument = match &aggregate.argument {
+        None => Argument::rows(times_us),
+        Some(expression) => Argument::new(&evaluate(expression), times_us, aggregate.lane(), bounded)?,
+    };
+    if let Some(order) = &aggregate.order {
+        argument.rank_by(&evaluate(order))?;
+    }
     if let Some(matches) = matches {
         argument.keep(matches);
     }

@@ -3,9 +3,9 @@
 use arrow_schema::DataType;
 
 use super::accumulator::Keep;
-use super::argument::Lane;
+use super::argument::{Lane, RankLane};
 use super::cell::{
-    ByTime, Cells, Column, DISTINCT_BYTES_MAX, Distinct, HyperLogLog, LIST_BYTES_MAX, List, ListSettings, Moments,
+    Cells, Column, DISTINCT_BYTES_MAX, Distinct, Extreme, HyperLogLog, LIST_BYTES_MAX, List, ListSettings, Moments,
     MomentsResult, Order, Quantile, QuantileSettings,
 };
 use super::value::Held;
@@ -26,6 +26,9 @@ pub enum AggregateKind {
     ApproxCountDistinct,
     First,
     Last,
+    /// The value of the row with the smallest of another expression.
+    MinBy,
+    MaxBy,
     Stddev,
     StddevPop,
     Variance,
@@ -50,7 +53,7 @@ use AggregateKind as K;
 
 impl AggregateKind {
     /// Every kind; those that need a number hold none that means anything.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         K::Count,
         K::Sum,
         K::Avg,
@@ -60,6 +63,8 @@ impl AggregateKind {
         K::ApproxCountDistinct,
         K::First,
         K::Last,
+        K::MinBy,
+        K::MaxBy,
         K::Stddev,
         K::StddevPop,
         K::Variance,
@@ -84,6 +89,8 @@ impl AggregateKind {
             K::ApproxCountDistinct => "approx_count_distinct",
             K::First => "first",
             K::Last => "last",
+            K::MinBy => "min_by",
+            K::MaxBy => "max_by",
             K::Stddev => "stddev",
             K::StddevPop => "stddev_pop",
             K::Variance => "variance",
@@ -119,6 +126,11 @@ impl AggregateKind {
             (kind, None) => Ok(kind),
             (_, Some(text)) => Err(format!("`{name}` takes one argument; `, {text}` is one too many")),
         }
+    }
+
+    /// Whether its second argument is what its rows are ordered by.
+    pub fn is_ranked(self) -> bool {
+        matches!(self, K::MinBy | K::MaxBy)
     }
 
     /// The width in which it takes values of a type.
@@ -157,7 +169,7 @@ impl AggregateKind {
     }
 
     /// The column of a kind whose state is more than a number.
-    pub(super) fn cells(self, lane: Lane, argument: DataType) -> Box<dyn Column> {
+    pub(super) fn cells(self, lane: Lane, argument: DataType, rank: RankLane) -> Box<dyn Column> {
         let moments = |sample, root| Cells::<Moments>::boxed(MomentsResult { sample, root });
         let quantile = |millionths| Cells::<Quantile>::boxed(QuantileSettings { millionths });
         let list = |order, most| {
@@ -167,8 +179,8 @@ impl AggregateKind {
         match self {
             K::CountDistinct => Cells::<Distinct>::boxed(()),
             K::ApproxCountDistinct => Cells::<HyperLogLog>::boxed(()),
-            K::First => by_lane(lane, ByTimeOf(Keep::Smaller)),
-            K::Last => by_lane(lane, ByTimeOf(Keep::Larger)),
+            K::First | K::MinBy => by_lane(lane, ExtremeOf(Keep::Smaller, rank)),
+            K::Last | K::MaxBy => by_lane(lane, ExtremeOf(Keep::Larger, rank)),
             K::Stddev => moments(true, true),
             K::StddevPop => moments(false, true),
             K::Variance => moments(true, false),
@@ -189,11 +201,15 @@ trait KeptOf {
     fn column<T: Held>(self) -> Box<dyn Column>;
 }
 
-struct ByTimeOf(Keep);
+struct ExtremeOf(Keep, RankLane);
 
-impl KeptOf for ByTimeOf {
+impl KeptOf for ExtremeOf {
     fn column<T: Held>(self) -> Box<dyn Column> {
-        Cells::<ByTime<T>>::boxed(self.0)
+        match self.1 {
+            RankLane::I64 => Cells::<Extreme<i64, T>>::boxed(self.0),
+            RankLane::I128 => Cells::<Extreme<i128, T>>::boxed(self.0),
+            RankLane::Bytes => Cells::<Extreme<Box<[u8]>, T>>::boxed(self.0),
+        }
     }
 }
 
@@ -250,7 +266,7 @@ pub fn result_type(kind: AggregateKind, argument: &DataType) -> Result<DataType,
         (K::Sum, other) if other.is_signed_integer() => Ok(DataType::Int64),
         (K::Sum, other) if other.is_unsigned_integer() => Ok(DataType::UInt64),
         (K::Sum | K::Avg, other) if other.is_integer() || other.is_floating() => Ok(DataType::Float64),
-        (K::Min | K::Max | K::First | K::Last, other) => Ok(other.clone()),
+        (K::Min | K::Max | K::First | K::Last | K::MinBy | K::MaxBy, other) => Ok(other.clone()),
         (K::BoolAnd | K::BoolOr, DataType::Boolean) => Ok(DataType::Boolean),
         (K::BoolAnd | K::BoolOr, other) => Err(format!("`{name}` takes bool, not {}", type_name(other))),
         (K::Top { .. } | K::Collect { .. }, DataType::Binary) => {

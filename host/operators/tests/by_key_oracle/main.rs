@@ -123,7 +123,7 @@ fn top_ends_with_the_first_rows_of_each_group_whatever_the_order_of_arrival() {
     let make = |random: &mut Random| {
         let order = Order::new(&["price desc".into(), "-n".into()], &schema()).unwrap();
         let most = 1 + random.below(5) as usize;
-        (Top::new(&name(), &fields(), format(), (most, order), None, "number"), most as i64)
+        (Top::new(&name(), &fields(), format(), (most, order), None, Some("number")), most as i64)
     };
     check(3, make, true, |partitions, most, _| oracles::top(partitions, most as usize));
 }

@@ -1,5 +1,5 @@
 //! Aggregate calls of a manifest, `percentile(price * quantity, 0.95)`: the call is split here, its first argument is
-//! an expression, what stands behind it a number.
+//! an expression, what stands behind it a number, or for `max_by(bidder, price)` an expression too.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ pub(super) fn plan(
 ) -> Result<AggregateSpec, ExpressionError> {
     let Call { function, arguments } = split(call)?;
     let kind = kind(function, call)?;
-    let number = arguments.get(1).map(|place| &call[place.clone()]);
+    let second = arguments.get(1).map(|place| (&call[place.clone()], place.start));
     if let Some(extra) = arguments.get(2) {
         let message = format!("`{}` takes no third argument", kind.name());
         return Err(ExpressionError { span: Some(extra.clone()), ..error(call, message) });
@@ -28,19 +28,21 @@ pub(super) fn plan(
         let name = kind.name();
         return Err(error(call, format!("`{name}` needs something to aggregate: {name}(column)")));
     }
-    let kind = kind.with(number).map_err(|message| {
+    let (number, order) = if kind.is_ranked() { (None, second) } else { (second, None) };
+    if kind.is_ranked() && order.is_none() {
+        let name = kind.name();
+        return Err(error(call, format!("`{name}` needs what its rows are ordered by: {name}(column, other)")));
+    }
+    let kind = kind.with(number.map(|(number, _)| number)).map_err(|message| {
         let span = arguments.get(1).cloned().filter(|place| !place.is_empty());
         ExpressionError { span: span.or(Some(0..call.len())), ..error(call, message) }
     })?;
-    let argument_type = match argument {
-        None => DataType::Null,
-        Some((argument, at)) => {
-            let compiled = Expression::compile(argument, input).map_err(|error| shift(error, at))?;
-            compiled.data_type().clone()
-        }
-    };
+    let compile = |(text, at)| Expression::compile(text, input).map_err(|error| shift(error, at));
+    let argument_type = argument.map(compile).transpose()?.map_or(DataType::Null, |made| made.data_type().clone());
     result_type(kind, &argument_type).map_err(|message| error(call, message))?;
-    Ok(AggregateSpec::new(name, kind, argument.map(|(argument, _)| argument)))
+    order.map(compile).transpose()?;
+    let order = order.map(|(order, _)| order.to_owned());
+    Ok(AggregateSpec { order, ..AggregateSpec::new(name, kind, argument.map(|(argument, _)| argument)) })
 }
 
 /// A call in its parts; the arguments are places in its text, without the space around them.
@@ -149,6 +151,8 @@ mod tests {
         assert_eq!(percentile.kind, AggregateKind::Percentile { millionths: 950_000 });
         assert_eq!(planned("count( * )").unwrap().argument, None);
         assert_eq!(planned("top(name, 3)").unwrap().kind, AggregateKind::Top { values: 3 });
+        let dearest = planned("max_by(name, coalesce(price, 0))").unwrap();
+        assert_eq!((dearest.argument.as_deref(), dearest.order.as_deref()), (Some("name"), Some("coalesce(price, 0)")));
         assert_eq!(planned("collect(name)").unwrap().kind, AggregateKind::Collect { values: None });
     }
 
@@ -185,6 +189,9 @@ mod tests {
                 "`0.1234567` is no share between 0 and 1 of at most 6 digits: percentile(column, 0.95)",
                 "0.1234567",
             ),
+            ("max_by(name)", "`max_by` needs what its rows are ordered by: max_by(column, other)", "max_by(name)"),
+            ("max_by(name, prise)", "no column `prise` here", "prise"),
+            ("max_by(name, price, 2)", "`max_by` takes no third argument", "2"),
             ("median(name)", "`median` takes numbers, not utf8", "median(name)"),
             ("bool_and(price)", "`bool_and` takes bool, not int64", "bool_and(price)"),
             ("first(nme)", "no column `nme` here", "nme"),

@@ -30,7 +30,7 @@ impl<S: PerKey + Sync> PlannedKeyed for PlannedByKey<S> {
     }
 }
 
-/// The default of `top`'s `rank`.
+/// The default of `top`'s `rank`, where there are several.
 const RANK: &str = "rank";
 
 /// The keys of a step, ready for its state.
@@ -75,13 +75,17 @@ impl Planner<'_> {
         let order = Order::new(&by, &input.schema).map_err(|(place, error)| {
             self.fault(expression_fault(&top.by[place], error, &input.from));
         });
-        let rank = top.rank.clone().unwrap_or_else(|| input.from.clone().map(|_| RANK.to_owned()));
-        let new = self.new_column(&rank, input);
+        // One row is always the first: its rank says nothing, and is not part of what names it.
+        let is_one = top.rows == 1;
+        let default = (!is_one).then(|| input.from.clone().map(|_| RANK.to_owned()));
+        let rank = top.rank.clone().or(default);
+        let new = rank.as_ref().map_or(Some(()), |rank| self.new_column(rank, input));
         let (mut key, order, ()) = (key?, order.ok()?, new?);
         let Keys { named, fields, rows } = self.step_keys(&top.key, input)?;
         let ttl_us = top.ttl.as_ref().map(|ttl| ttl.as_us());
-        let ranked = Top::new(step, &fields, rows, (usize::from(top.rows), order), ttl_us, &rank);
-        key.push(rank.value);
+        let rank_name = rank.as_ref().map(|rank| rank.as_str());
+        let ranked = Top::new(step, &fields, rows, (usize::from(top.rows), order), ttl_us, rank_name);
+        key.extend(rank.filter(|_| !is_one).map(|rank| rank.value));
         let outputs = with_late(Output::main(ranked.output_schema(), ChangeMode::Upsert { key }), input);
         Some(planned(named, input, ranked, outputs))
     }

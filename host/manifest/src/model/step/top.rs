@@ -7,7 +7,7 @@ use super::Expression;
 use crate::scalar::Duration;
 use crate::span::Spanned;
 
-/// The first rows of each group in an order, as a table by group and rank that is kept up to date.
+/// The first rows of each group in an order, as a table by group and rank, or by group alone where it is one row.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "`top`")]
@@ -21,7 +21,7 @@ pub struct TopStep {
     /// SQL expressions, each with `desc` behind it where the largest come first.
     #[schemars(with = "Vec<Expression>", extend("minItems" = 1))]
     pub by: Vec<Spanned<String>>,
-    /// Name of the column with the rank, from 1; absent: `rank`.
+    /// Name of the column with the rank, from 1; absent: `rank`, or no such column where `rows` is 1.
     #[schemars(with = "Option<String>", extend("x-format" = "column-name"))]
     pub rank: Option<Spanned<String>>,
     /// How long of event time a group stays without a newer row among its first; absent: for ever.

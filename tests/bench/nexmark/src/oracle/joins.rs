@@ -48,7 +48,7 @@ pub fn winning_bids(input: &Input) -> Vec<Value> {
     let row = |(bid, auction): (&Bid, &Auction)| {
         json!({ "id": auction.id, "item_name": auction.item_name, "seller": auction.seller,
             "category": auction.category, "bidder": bid.bidder, "price": bid.price,
-            "bid_time": rfc3339(bid.time_ms), "rank": 1 })
+            "bid_time": rfc3339(bid.time_ms) })
     };
     best.into_values().map(row).collect()
 }
