@@ -38,6 +38,7 @@ pub fn explain(args: &ExplainArgs, format: Format) -> Result<(), Failure> {
         Format::Json => output::print_json(&explanation.json(&args.step, stage)),
         Format::Text => {
             explanation.lines(&args.step, stage).iter().for_each(|line| println!("{line}"));
+            put_in(&status, &args.step, stage).iter().for_each(|line| println!("{line}"));
             Ok(())
         }
     }
@@ -116,6 +117,13 @@ impl<'a> Explanation<'a> {
     }
 }
 
+/// What is said of steps that are not in the manifest: this one, and those right before it.
+fn put_in(status: &Status, step: &str, stage: &StageStatus) -> Vec<String> {
+    let before = stage.stages.iter().filter_map(|name| Some((name.as_str(), status.stages.get(name)?)));
+    let why = |(name, stage): (&str, &StageStatus)| Some(format!("  put in  {name}: {}", stage.put_in.as_ref()?));
+    std::iter::once((step, stage)).chain(before).filter_map(why).collect()
+}
+
 /// Sources before a step, through all steps between.
 fn sources_of(status: &Status, stage: &StageStatus) -> Vec<String> {
     let (mut sources, mut waiting, mut seen) = (stage.sources.clone(), stage.stages.clone(), Vec::new());
@@ -191,6 +199,7 @@ mod tests {
             watermark_us: Some(watermark_us),
             sources: vec!["events".into()],
             stages: vec![],
+            put_in: None,
             keys: 1_096,
             bytes: 4_000,
             panes: 2,

@@ -1,4 +1,4 @@
-//! Steps that hold one value per key and let go of it by event time: dedup, latest, top, sessions.
+//! Steps that hold one value per key and let go of it by event time: dedup, latest, top, sessions, normalise.
 //!
 //! A step says what rows do to the value of their key and when time alone does something; [`ByKey`] makes a
 //! [`KeyedOperator`] of it: table, deadlines, seal and restore. Invariant: a value with a deadline is looked at once the
@@ -30,6 +30,9 @@ pub trait PerKey: Clone + Send + 'static {
     /// Whether the end of the input is the end of time for it. Not where time takes results back: what a bounded run has
     /// shown stays.
     const ENDS_WITH_INPUT: bool = false;
+
+    /// Whether rows may do more than add.
+    const TAKES_CHANGES: bool = false;
 
     /// Takes in rows.
     ///
@@ -149,7 +152,7 @@ impl<S: PerKey> ByKey<S> {
 impl<S: PerKey> KeyedOperator for ByKey<S> {
     fn process(&mut self, _port: usize, rows: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault> {
         self.note_restored();
-        if rows.batch.changes != Changes::Inserts {
+        if !S::TAKES_CHANGES && rows.batch.changes != Changes::Inserts {
             return Err(StepFault::Internal("the step takes new rows alone, and changes came".into()));
         }
         let Self { table, deadlines, watermark_us, .. } = self;

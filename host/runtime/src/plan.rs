@@ -10,6 +10,7 @@ mod changes;
 mod component;
 mod group;
 mod join;
+mod normalise;
 mod plugin;
 mod process;
 mod route;
@@ -80,6 +81,8 @@ pub struct PlannedStep {
     pub inputs: Vec<PlannedInput>,
     pub outputs: Vec<Output>,
     pub kind: PlannedKind,
+    /// Why it is there, of a step that is not in the manifest.
+    pub put_in: Option<String>,
 }
 
 pub enum PlannedKind {
@@ -323,6 +326,9 @@ impl Planner<'_> {
         }
         let step_id: Arc<str> = id.value.as_str().into();
         self.changes_fit(&step.kind, &sides)?;
+        if changes::takes_back(&step.kind) {
+            self.normalise(&step_id, &mut inputs, &mut sides)?;
+        }
         let main = sides.first()?;
         let (outputs, kind) = match &step.kind {
             StepKind::Where(condition) => self.filter(condition, main)?,
@@ -338,7 +344,7 @@ impl Planner<'_> {
             StepKind::Group(group) => self.group(&step_id, group, main)?,
             StepKind::Join(join) => self.join(&step_id, join, main, sides.get(1)?)?,
         };
-        Some(PlannedStep { id: step_id, inputs, outputs, kind })
+        Some(PlannedStep { id: step_id, inputs, outputs, kind, put_in: None })
     }
 
     /// What is read together must be of one kind.

@@ -24,7 +24,11 @@ pub enum ChangeMode {
     /// Inserts only.
     Append,
     /// Update-after and delete rows, addressed by the key columns.
-    Upsert { key: Vec<String> },
+    Upsert {
+        key: Vec<String>,
+        /// A row does not change any more once the watermark is so far behind its event time; none: any may.
+        final_after_us: Option<i64>,
+    },
     /// Every change is given as the row taken back and the row put in its place.
     Retract,
 }

@@ -238,6 +238,13 @@ pub fn compare(expected: &Outputs, found: &Outputs) -> Result<()> {
             (Some(Value::Array(expected)), Some(Value::Array(found))) => {
                 faults.extend(row_faults(name, expected, found))
             }
+            // Counts of the steps that are named.
+            (Some(Value::Object(expected)), Some(Value::Object(found))) => {
+                let differ = expected.iter().filter(|(step, counts)| found.get(*step) != Some(*counts));
+                faults.extend(differ.map(|(step, counts)| {
+                    format!("{name}: {step}: expected {counts}, found {}", found.get(step).unwrap_or(&Value::Null))
+                }));
+            }
             (expected, found) => faults.push(format!("{name}: expected {expected:?}\n  found {found:?}")),
         }
     }

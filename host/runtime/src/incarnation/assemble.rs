@@ -323,7 +323,8 @@ impl Assembly<'_> {
                     NodeRef::Step(step) => stages.push(Arc::clone(&self.plan.steps[step].id)),
                 }
             }
-            Stage { step: Arc::clone(&planned.id), sources, stages, tasks: Vec::new() }
+            let (step, put_in) = (Arc::clone(&planned.id), planned.put_in.clone());
+            Stage { step, sources, stages, put_in, tasks: Vec::new() }
         };
         keyed.iter().map(stage).collect()
     }

@@ -1,4 +1,4 @@
-//! Steps that hold one value per key: `dedup`, `latest`, `top`, `sessions`.
+//! Steps that hold one value per key: `dedup`, `latest`, `top`, `sessions`; `normalise` has a file of its own.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -34,10 +34,10 @@ impl<S: PerKey + Sync> PlannedKeyed for PlannedByKey<S> {
 const RANK: &str = "rank";
 
 /// The keys of a step, ready for its state.
-struct Keys {
-    named: Vec<(String, String)>,
-    fields: Vec<FieldRef>,
-    rows: RowFormat,
+pub(super) struct Keys {
+    pub named: Vec<(String, String)>,
+    pub fields: Vec<FieldRef>,
+    pub rows: RowFormat,
 }
 
 impl Planner<'_> {
@@ -65,7 +65,8 @@ impl Planner<'_> {
         let key = self.key_columns("`latest`", &latest.key, input)?;
         let Keys { named, fields, rows } = self.step_keys(&latest.key, input)?;
         let ttl_us = latest.ttl.as_ref().map(|ttl| ttl.as_us());
-        let outputs = with_late(Output::main(&input.schema, ChangeMode::Upsert { key }), input);
+        let changes = ChangeMode::Upsert { key, final_after_us: None };
+        let outputs = with_late(Output::main(&input.schema, changes), input);
         Some(planned(named, input, Latest::new(step, &fields, rows, ttl_us), outputs))
     }
 
@@ -86,7 +87,8 @@ impl Planner<'_> {
         let rank_name = rank.as_ref().map(|rank| rank.as_str());
         let ranked = Top::new(step, &fields, rows, (usize::from(top.rows), order), ttl_us, rank_name);
         key.extend(rank.filter(|_| !is_one).map(|rank| rank.value));
-        let outputs = with_late(Output::main(ranked.output_schema(), ChangeMode::Upsert { key }), input);
+        let changes = ChangeMode::Upsert { key, final_after_us: None };
+        let outputs = with_late(Output::main(ranked.output_schema(), changes), input);
         Some(planned(named, input, ranked, outputs))
     }
 
@@ -105,7 +107,7 @@ impl Planner<'_> {
         Some(planned(named, input, numbered, outputs))
     }
 
-    fn step_keys(&mut self, key: &[Spanned<String>], input: &Side) -> Option<Keys> {
+    pub(super) fn step_keys(&mut self, key: &[Spanned<String>], input: &Side) -> Option<Keys> {
         let named = self.keys(key, input)?;
         let encoder = KeyEncoder::new(&named, &input.schema, 1).map_err(|(place, error)| {
             let place = key.get(place).unwrap_or(&input.from);

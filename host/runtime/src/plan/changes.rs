@@ -12,21 +12,26 @@ use super::{Output, Planner, Side};
 pub(super) fn doing(changes: &ChangeMode) -> String {
     match changes {
         ChangeMode::Append => "only adds rows".into(),
-        ChangeMode::Upsert { key } => format!("replaces rows by [{}]", key.join(", ")),
+        ChangeMode::Upsert { key, .. } => format!("replaces rows by [{}]", key.join(", ")),
         ChangeMode::Retract => "takes rows back".into(),
     }
 }
 
-/// Whether rows of an input may do more than add, namely `changes`. A kind that says yes plans for it.
-fn takes_changes(kind: &StepKind, changes: &ChangeMode) -> bool {
+/// Whether a step takes back what rows of its input replace, and so must be told.
+pub(super) fn takes_back(kind: &StepKind) -> bool {
+    matches!(kind, StepKind::Group(_))
+}
+
+/// Whether rows of an input may do more than add. A kind that says yes plans for it.
+fn takes_changes(kind: &StepKind) -> bool {
     match kind {
         StepKind::Where(_) | StepKind::Select(_) | StepKind::Split(_) | StepKind::Sample(_) => true,
         // A plugin sees rows, not what they do: it could not tell a delete from a row.
         StepKind::Plugin(_) => false,
         StepKind::Dedup(_) | StepKind::Latest(_) | StepKind::Top(_) | StepKind::Sessions(_) => false,
         StepKind::Window(_) => false,
-        // Takes back what it is told to take back; a replacing row does not say what it replaces.
-        StepKind::Group(_) => *changes == ChangeMode::Retract,
+        // A table's rows do not say what they replace: a step before it does.
+        StepKind::Group(_) => true,
         // It looks at each side by itself: a table may stand on the right of `as_of`.
         StepKind::Join(_) => true,
     }
@@ -37,7 +42,7 @@ impl Planner<'_> {
     pub(super) fn changes_fit(&mut self, kind: &StepKind, sides: &[Side]) -> Option<()> {
         let mut fits = Some(());
         for side in sides {
-            if side.changes != ChangeMode::Append && !takes_changes(kind, &side.changes) {
+            if side.changes != ChangeMode::Append && !takes_changes(kind) {
                 let (from, doing) = (&side.from.value, doing(&side.changes));
                 let message = format!("{} takes rows that add, but `{from}` {doing}", kind.name());
                 let fault = Fault::new(side.from.span, "changes", message);
@@ -74,14 +79,14 @@ impl Planner<'_> {
             (SinkMode::Append, _) => {
                 let message = format!("sink `{id}` only adds rows, but `{what}` {did}");
                 let next = match changes {
-                    ChangeMode::Upsert { key } => {
+                    ChangeMode::Upsert { key, .. } => {
                         format!("write `upsert: [{}]` instead of `append: true`", key.join(", "))
                     }
                     _ => "write `upsert: [...]` with the columns that name a row, instead of `append: true`".into(),
                 };
                 self.fault(Fault::new(from.span, "changes", message).next(next));
             }
-            (SinkMode::Upsert(columns), ChangeMode::Upsert { key }) => {
+            (SinkMode::Upsert(columns), ChangeMode::Upsert { key, .. }) => {
                 let same = columns.len() == key.len() && columns.iter().all(|column| key.contains(column));
                 if !same {
                     let columns: Vec<&str> = columns.iter().map(|column| column.value.as_str()).collect();

@@ -51,6 +51,12 @@ impl Planner<'_> {
         group: &GroupStep,
         input: &Side,
     ) -> Option<(Vec<Output>, PlannedKind)> {
+        if input.changes == ChangeMode::Retract && group.ttl.limit.is_some() {
+            let message = "with a time to live, keys would be forgotten whose rows may still be taken back";
+            let fault = Fault::new(group.ttl.span, "time-to-live", message);
+            self.fault(fault.next("write `ttl: never`: a key goes when all of its rows have been taken back"));
+            return None;
+        }
         let keys = self.keys(&group.key, input);
         let aggregates = self.aggregates(&group.aggregate, input);
         let (keys, aggregates) = (keys?, aggregates?);
@@ -65,7 +71,7 @@ impl Planner<'_> {
         match planned.build(1, 0..1) {
             Ok(built) => {
                 let key = planned.keys.iter().map(|(name, _)| name.clone()).collect();
-                let main = Output::main(built.output_schema(), ChangeMode::Upsert { key });
+                let main = Output::main(built.output_schema(), ChangeMode::Upsert { key, final_after_us: None });
                 let late = Output { name: LATE_OUTPUT.into(), ..Output::main(&input.schema, input.changes.clone()) };
                 Some((vec![main, late], PlannedKind::Keyed(Box::new(planned))))
             }

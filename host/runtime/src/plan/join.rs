@@ -166,7 +166,7 @@ impl Planner<'_> {
         on.sort_unstable();
         let by = match &side.changes {
             ChangeMode::Append => None,
-            ChangeMode::Upsert { key } => {
+            ChangeMode::Upsert { key, .. } => {
                 let mut key: Vec<&str> = key.iter().map(String::as_str).collect();
                 key.sort_unstable();
                 (key != on).then(|| format!("is a table by {}", key.join(", ")))

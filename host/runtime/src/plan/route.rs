@@ -77,7 +77,7 @@ impl Planner<'_> {
     fn whole_rows(&mut self, by: &[Spanned<String>], input: &Side) -> Option<()> {
         let key = match &input.changes {
             ChangeMode::Append => return Some(()),
-            ChangeMode::Upsert { key } => key.as_slice(),
+            ChangeMode::Upsert { key, .. } => key.as_slice(),
             ChangeMode::Retract => &[],
         };
         let outside = by.iter().find(|column| !key.iter().any(|key| key == column.value.trim_matches('"')));

@@ -65,7 +65,7 @@ impl Planner<'_> {
 
     /// What rows do behind a `select`: a table's key must be among the columns, under whatever name.
     fn selected_key(&mut self, columns: &Entries<Spanned<String>>, input: &Side) -> Option<ChangeMode> {
-        let ChangeMode::Upsert { key } = &input.changes else { return Some(input.changes.clone()) };
+        let ChangeMode::Upsert { key, final_after_us } = &input.changes else { return Some(input.changes.clone()) };
         let named = |key: &String| {
             let is_key = |text: &Spanned<String>| {
                 let compiled = Expression::compile(text, &input.schema).ok();
@@ -80,6 +80,6 @@ impl Planner<'_> {
             let message = format!("`{}` {doing}, and this `select` leaves out `{lost}`", from.value);
             self.fault(Fault::new(from.span, "changes", message).next(format!("select `{lost}`, under any name")));
         });
-        Some(ChangeMode::Upsert { key: key.ok()? })
+        Some(ChangeMode::Upsert { key: key.ok()?, final_after_us: *final_after_us })
     }
 }

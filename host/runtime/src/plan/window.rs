@@ -68,7 +68,12 @@ impl PlannedWindow {
             return ChangeMode::Append;
         }
         let key = self.keys.iter().map(|(name, _)| name.clone());
-        ChangeMode::Upsert { key: std::iter::once("window_start".to_owned()).chain(key).collect() }
+        // A row is of the microsecond before its window's end. The watermark says nothing of windows by the clock.
+        let final_after_us = self.showing.lateness_us.saturating_add(1);
+        ChangeMode::Upsert {
+            key: std::iter::once("window_start".to_owned()).chain(key).collect(),
+            final_after_us: Some(final_after_us).filter(|_| self.time == WindowTime::Event),
+        }
     }
 }
 

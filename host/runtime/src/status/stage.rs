@@ -48,6 +48,8 @@ pub struct Stage {
     pub sources: Vec<Arc<str>>,
     /// Keyed steps before it.
     pub stages: Vec<Arc<str>>,
+    /// See [`crate::plan::PlannedStep::put_in`].
+    pub put_in: Option<String>,
     pub tasks: Vec<Arc<StageMeter>>,
 }
 
@@ -58,6 +60,8 @@ pub struct StageStatus {
     pub watermark_us: Option<i64>,
     pub sources: Vec<String>,
     pub stages: Vec<String>,
+    /// Why it is there, of a step that is not in the manifest.
+    pub put_in: Option<String>,
     pub keys: u64,
     pub bytes: u64,
     pub panes: u64,
@@ -74,6 +78,7 @@ impl Stage {
             watermark_us: least(|task| &task.watermark_us).filter(|watermark| *watermark != NO_WATERMARK),
             sources: names(&self.sources),
             stages: names(&self.stages),
+            put_in: self.put_in.clone(),
             keys: sum(|task| &task.keys),
             bytes: sum(|task| &task.bytes),
             panes: sum(|task| &task.panes),

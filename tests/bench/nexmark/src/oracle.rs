@@ -41,6 +41,7 @@ pub const QUERIES: &[(&str, Recompute)] = &[
     ("q1", rows::convert),
     ("q2", rows::choose),
     ("q3", joins::local_items),
+    ("q4", joins::average_prices),
     ("q5", windows::hot_items),
     ("q7", windows::highest_bids),
     ("q8", joins::new_users),

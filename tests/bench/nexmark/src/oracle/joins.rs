@@ -1,6 +1,6 @@
 //! Queries that put people, auctions, bids and the side input together.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -34,6 +34,20 @@ fn in_time(input: &Input) -> impl Iterator<Item = (&Bid, &Auction)> {
         let auction = auctions.get(&bid.auction)?;
         (auction.time_ms..=auction.expires_ms).contains(&bid.time_ms).then_some((bid, *auction))
     })
+}
+
+pub fn average_prices(input: &Input) -> Vec<Value> {
+    let mut finals: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+    for (bid, auction) in in_time(input) {
+        let price = finals.entry((auction.category, auction.id)).or_default();
+        *price = bid.price.max(*price);
+    }
+    let finals: Vec<(i64, i64)> = finals.into_iter().map(|((category, _), price)| (category, price)).collect();
+    let row = |of_category: &[(i64, i64)]| {
+        let sum: i64 = of_category.iter().map(|(_, price)| price).sum();
+        json!({ "category": of_category[0].0, "average": sum as f64 / of_category.len() as f64 })
+    };
+    finals.chunk_by(|a, b| a.0 == b.0).map(row).collect()
 }
 
 pub fn winning_bids(input: &Input) -> Vec<Value> {
