@@ -24,6 +24,7 @@
 
 mod bucketed;
 mod cold;
+pub mod growth;
 mod index;
 mod keyed;
 mod map;

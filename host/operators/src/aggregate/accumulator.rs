@@ -3,6 +3,7 @@
 //! Invariant: a slot that no value has reached holds the fold's neutral value and is not `seen`.
 
 use arrow_schema::DataType;
+use weir_state::table::growth;
 
 use super::argument::Lane;
 use super::cell::{Cells, Column, Exact, ExactSettings};
@@ -42,7 +43,7 @@ impl<T: Copy> Fold<T> {
     }
 
     fn resize(&mut self, slots: usize) {
-        self.values.resize(slots, self.neutral);
+        growth::resize(&mut self.values, slots, self.neutral);
         self.seen.resize(slots);
     }
 
@@ -303,23 +304,23 @@ impl Accumulator {
 
     pub(super) fn resize(&mut self, slots: usize) {
         match self {
-            Self::Count(counts) => counts.resize(slots, 0),
+            Self::Count(counts) => growth::resize(counts, slots, 0),
             Self::SumI64(sum) => sum.fold.resize(slots),
             Self::SumU64(sum) => sum.fold.resize(slots),
             Self::SumI128(sum) => sum.fold.resize(slots),
             Self::SumF64(fold) | Self::ExtremeF64(fold, _) => fold.resize(slots),
             Self::MeanInteger(mean) | Self::MeanI128 { mean, .. } => {
                 mean.sum.fold.resize(slots);
-                mean.counts.resize(slots, 0);
+                growth::resize(&mut mean.counts, slots, 0);
             }
             Self::MeanF64(mean) => {
                 mean.sum.fold.resize(slots);
-                mean.counts.resize(slots, 0);
+                growth::resize(&mut mean.counts, slots, 0);
             }
             Self::ExtremeI64(fold, _) => fold.resize(slots),
             Self::ExtremeU64(fold, _) => fold.resize(slots),
             Self::ExtremeI128(fold, _) => fold.resize(slots),
-            Self::ExtremeBytes { values, .. } => values.resize(slots, None),
+            Self::ExtremeBytes { values, .. } => growth::resize(values, slots, None),
             Self::Cells(column) => column.resize(slots),
         }
     }

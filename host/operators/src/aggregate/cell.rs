@@ -28,6 +28,8 @@ pub(super) use quantile::{Quantile, QuantileSettings};
 pub use distinct::DISTINCT_BYTES_MAX;
 pub use list::LIST_BYTES_MAX;
 
+use weir_state::table::growth;
+
 use super::argument::Argument;
 use super::merge::Pair;
 use super::update::Touched;
@@ -130,6 +132,8 @@ impl<C: Cell> Cells<C> {
 
 impl<C: Cell> Column for Cells<C> {
     fn resize(&mut self, slots: usize) {
+        let more = slots.saturating_sub(self.cells.len());
+        growth::reserve(&mut self.cells, more);
         self.cells.resize_with(slots, C::default);
     }
 

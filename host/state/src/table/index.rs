@@ -6,12 +6,7 @@
 use hashbrown::HashTable;
 use weir_stream::key;
 
-/// One entry of the hash table. The tag (the hash's upper half) spares most comparisons of key bytes.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    tag: u32,
-    slot: u32,
-}
+use super::growth;
 
 /// Where keys end in the arena. Keys of one width, the common case, need no offsets.
 #[derive(Debug, Clone)]
@@ -23,7 +18,8 @@ enum Ends {
 /// A set of keys, each with a slot.
 #[derive(Debug, Clone)]
 pub struct KeyIndex {
-    table: HashTable<Entry>,
+    /// Slots by the hash of their key. Of a hash hashbrown keeps 7 bits: few keys are compared in vain.
+    table: HashTable<u32>,
     arena: Vec<u8>,
     ends: Ends,
     len: usize,
@@ -53,9 +49,7 @@ impl KeyIndex {
     /// The slot of `key`, whose hash is `hash` (`weir_stream::key::hash`), if the key is known.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        let tag = (hash >> 32) as u32;
-        let same = |entry: &Entry| entry.tag == tag && equal(self.key(entry.slot), key);
-        self.table.find(spread(hash), same).map(|entry| entry.slot)
+        self.table.find(spread(hash), |slot| equal(self.key(*slot), key)).copied()
     }
 
     /// The slot of `key`, given now if the key is new.
@@ -72,15 +66,15 @@ impl KeyIndex {
         let slot = u32::try_from(self.len).expect("a bucket of one key group holds fewer than 2^32 keys");
         self.push_key(key);
         let Self { table, arena, ends, .. } = self;
-        let rehash = |entry: &Entry| spread(key::hash(key_at(arena, ends, entry.slot as usize)));
-        table.insert_unique(spread(hash), Entry { tag: (hash >> 32) as u32, slot }, rehash);
+        let rehash = |slot: &u32| spread(key::hash(key_at(arena, ends, *slot as usize)));
+        table.insert_unique(spread(hash), slot, rehash);
         slot
     }
 
     /// Lets [`KeyIndex::find`] no longer find the key of `slot`; the slot keeps its key.
     pub(super) fn forget(&mut self, slot: u32) {
         let hash = key::hash(self.key(slot));
-        if let Ok(entry) = self.table.find_entry(spread(hash), |entry| entry.slot == slot) {
+        if let Ok(entry) = self.table.find_entry(spread(hash), |other| *other == slot) {
             entry.remove();
         }
     }
@@ -94,8 +88,10 @@ impl KeyIndex {
         {
             self.ends = Ends::Variable((1..=self.len).map(|keys| (keys * width) as u64).collect());
         }
+        growth::reserve(&mut self.arena, key.len());
         self.arena.extend_from_slice(key);
         if let Ends::Variable(ends) = &mut self.ends {
+            growth::reserve(ends, 1);
             ends.push(self.arena.len() as u64);
         }
         self.len += 1;

@@ -280,6 +280,7 @@ impl<S: CompactSlots> SlotGroup<S> {
         for key in self.removed.drain(..) {
             delta.delete(key_group, &key);
         }
+        let touched = self.dirty.len();
         for slot in self.dirty.drain(..) {
             if self.marks.clear(slot) {
                 value.clear();
@@ -287,6 +288,9 @@ impl<S: CompactSlots> SlotGroup<S> {
                 delta.put(key_group, self.index.key(slot), value);
             }
         }
+        // An epoch that touched most keys, such as the first one, is no measure for those behind it.
+        self.dirty.shrink_to(2 * touched);
+        self.removed.shrink_to(2 * touched);
     }
 
     /// Bytes held.

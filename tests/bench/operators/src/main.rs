@@ -7,6 +7,9 @@
 //! checks, no change tracking, no key groups.
 //!
 //!     cargo run --release -p weir-bench-operators -- [passes]
+//!     cargo run --release -p weir-bench-operators -- memory [keys]     what a live key costs
+
+mod memory;
 
 mod overlap;
 
@@ -37,8 +40,13 @@ const ROWS: usize = BATCH * 512;
 const WINDOW_US: i64 = 10_000_000;
 const KEY_GROUPS: u16 = 64;
 const DEFAULT_PASSES: usize = 9;
+const DEFAULT_KEYS: usize = 10_000_000;
 
 fn main() {
+    if std::env::args().nth(1).is_some_and(|word| word == "memory") {
+        let keys = std::env::args().nth(2).and_then(|keys| keys.parse().ok());
+        return memory::run(keys.unwrap_or(DEFAULT_KEYS));
+    }
     let passes = std::env::args().nth(1).and_then(|passes| passes.parse().ok()).unwrap_or(DEFAULT_PASSES);
     println!("ns of CPU per input row, {ROWS} rows in batches of {BATCH}, 9 of 10 pass, {passes} passes");
     let [_, few, _, many] = [100, 10_000, 1_000_000, 10_000_000].map(|keys| run(keys, passes));

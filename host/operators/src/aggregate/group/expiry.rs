@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use weir_state::table::growth;
+
 /// A key is looked at within this part of the time to live after it is over.
 const STEPS: i64 = 16;
 
@@ -24,7 +26,9 @@ impl Expiry {
     pub(super) fn note(&mut self, slot: u32, last_us: i64) {
         let Some(ttl_us) = self.ttl_us else { return };
         let step = step(last_us, ttl_us);
-        self.steps.entry(step).or_default().push(slot);
+        let slots = self.steps.entry(step).or_default();
+        growth::reserve(slots, 1);
+        slots.push(slot);
     }
 
     /// The slots whose time is over at `watermark_us`; `last_us` tells the newest row of a slot that is still held.

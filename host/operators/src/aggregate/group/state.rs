@@ -4,7 +4,7 @@
 //! rows are taken back the number of its rows (8 bytes), and the aggregates as [`Accumulators`] store them; numbers are
 //! little-endian.
 
-use weir_state::table::{CompactSlots, Slots};
+use weir_state::table::{CompactSlots, Slots, growth};
 
 use crate::aggregate::accumulator::keep;
 use crate::aggregate::slots::{Accumulators, take};
@@ -41,8 +41,8 @@ impl GroupState {
 impl Slots for GroupState {
     fn resize(&mut self, slots: usize) {
         self.accumulators.resize(slots);
-        self.last_us.resize(slots, i64::MIN);
-        self.rows.iter_mut().for_each(|rows| rows.resize(slots, 0));
+        growth::resize(&mut self.last_us, slots, i64::MIN);
+        self.rows.iter_mut().for_each(|rows| growth::resize(rows, slots, 0));
     }
 
     fn write(&self, slot: usize, value: &mut Vec<u8>) {

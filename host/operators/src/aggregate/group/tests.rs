@@ -218,6 +218,20 @@ impl weir_state::table::DeltaWriter for Nowhere {
 }
 
 #[test]
+fn a_count_by_a_number_costs_less_than_48_bytes_a_key() {
+    let (keys, epoch) = (100_000i64, 5_000);
+    for ttl_us in [None, Some(1_000)] {
+        let mut step = step(&COUNT_AND_SUM[..1], ttl_us, false);
+        for first in (0..keys).step_by(epoch) {
+            step.told(inserts(&(first..first + epoch as i64).map(|key| (key, 0, 0)).collect::<Vec<_>>()));
+            step.group.seal(&mut Nowhere);
+        }
+        let bytes = step.group.byte_size() as f64 / keys as f64;
+        assert!(bytes < 48.0, "{bytes} with a time to live of {ttl_us:?}");
+    }
+}
+
+#[test]
 fn keys_that_come_and_go_do_not_pile_up() {
     let mut step = step(&COUNT_AND_SUM, Some(1000), false);
     for round in 0..200i64 {
