@@ -1,5 +1,7 @@
 //! What the oracle does not draw: overflow, lateness apart, extremes, stored values, layouts.
 
+mod limits;
+
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
