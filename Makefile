@@ -12,7 +12,7 @@ help:
 	@echo "make demo    build Weir, run the shop pipeline, swap its plugin halfway, reconcile"
 	@echo "make test    everything: style, licences, tests with a real Kafka and PostgreSQL, plugins"
 	@echo "make build   target/release/weir"
-	@echo "make soak    an hour of kill -9 and swaps under load; goes on where it was stopped"
+	@echo "make soak    kill -9 and swaps under load, for half an hour; goes on where it was stopped"
 	@echo "make bench   figures beside those of other programs, in one run"
 	@echo "make deny    advisories and licences of dependencies, with cargo-deny"
 	@echo "make fmt     format all Rust code"

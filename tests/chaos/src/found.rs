@@ -1,6 +1,7 @@
 //! What a run left in every sink, in one form: rows by the place of their record, every one that is there.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
@@ -34,14 +35,14 @@ pub struct Found {
 pub fn read(room: &Room) -> Result<Found> {
     let out = room.path("out");
     let (sales, paid) = (format!("sales_{}", room.name), format!("paid_{}", room.name));
-    let sqlite = |file: &str, table: &str| read_sqlite_table(&out.join(file), table, &[]).map(table_rows);
-    let postgres = |table: &str| read_postgres_table(&room.postgres, table, &[]).map(table_rows);
+    let sqlite = |file: &str, table: &str| sqlite_rows(&out.join(file), table);
+    let postgres = |table: &str| postgres_rows(room, table);
     let letters = topic::read(&room.brokers, &room.letters())?;
     let letter = |record: &topic::Record| {
         serde_json::from_slice(&record.value).with_context(|| String::from_utf8_lossy(&record.value).into_owned())
     };
     Ok(Found {
-        raw: vec![("raw_files", parquet_rows(&out.join("raw"))?), ("raw_topic", topic_rows(room)?)],
+        raw: vec![("raw_files", parquet_rows(&out.join("raw"))?), ("raw_topic", topic_rows(room, &room.out())?)],
         paid: vec![("paid_lite", sqlite("paid.db", "paid")?), ("paid_server", postgres(&paid)?)],
         sales: vec![("sales_lite", sqlite("shop.db", "sales")?), ("sales_server", postgres(&sales)?)],
         letters: letters.iter().map(letter).collect::<Result<_>>()?,
@@ -57,12 +58,26 @@ pub fn place(cells: &Cells) -> Result<Place> {
     Ok((number("part")?.parse()?, number("place")?.parse()?))
 }
 
+/// # Errors
+/// When the table cannot be read.
+pub fn sqlite_rows(file: &Path, table: &str) -> Result<Rows> {
+    Ok(table_rows(read_sqlite_table(file, table, &[])?))
+}
+
+/// # Errors
+/// When the table cannot be read.
+pub fn postgres_rows(room: &Room, table: &str) -> Result<Rows> {
+    Ok(table_rows(read_postgres_table(&room.postgres, table, &[])?))
+}
+
 fn table_rows(table: TableRows) -> Rows {
     let TableRows { columns, rows } = table;
     rows.into_iter().map(|row| columns.iter().cloned().zip(row).collect()).collect()
 }
 
-fn parquet_rows(folder: &std::path::Path) -> Result<Rows> {
+/// # Errors
+/// When a file cannot be read.
+pub fn parquet_rows(folder: &Path) -> Result<Rows> {
     let options = FormatOptions::new();
     let mut rows = Rows::new();
     for batch in read_parquet(folder)? {
@@ -80,8 +95,10 @@ fn parquet_rows(folder: &std::path::Path) -> Result<Rows> {
     Ok(rows)
 }
 
-fn topic_rows(room: &Room) -> Result<Rows> {
-    let records = topic::read(&room.brokers, &room.out())?;
+/// # Errors
+/// When the topic cannot be read, or holds other things than JSON objects.
+pub fn topic_rows(room: &Room, topic: &str) -> Result<Rows> {
+    let records = topic::read(&room.brokers, topic)?;
     let rows = records.iter().map(|record| {
         let row: BTreeMap<String, Value> = serde_json::from_slice(&record.value)?;
         let text = |value| match value {

@@ -13,7 +13,7 @@ use crate::verdict::{self, Figures};
 /// From a run's start to its kill, milliseconds: in the start itself as well as far into the run.
 const ALIVE_MS: std::ops::Range<u64> = 150..2500;
 
-const FINISH_BOUND: Duration = Duration::from_secs(180);
+pub(crate) const FINISH_BOUND: Duration = Duration::from_secs(180);
 pub(crate) const PRODUCE_BOUND: Duration = Duration::from_secs(300);
 
 /// What a round of kills did.
@@ -34,13 +34,7 @@ pub fn round(room: &Room, load: Load, kills: u32) -> Result<Killed> {
     let mut producer = room.produce(load)?;
     let mut under_load = 0;
     for kill in 0..kills {
-        let mut run = room.spawn(&format!("kill-{kill:03}"), &[])?;
-        let until = Instant::now() + Duration::from_millis(draws.within(ALIVE_MS));
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
-            ensure!(!run.process.has_ended(), "the run before kill {kill} ended by itself\n{}", run.process.log());
-            std::thread::sleep(left.min(Duration::from_millis(20)));
-        }
-        run.process.kill();
+        one(room, kill, &mut draws)?;
         write_early(room, kill)?;
         under_load += u32::from(!producer.has_ended());
     }
@@ -48,6 +42,21 @@ pub fn round(room: &Room, load: Load, kills: u32) -> Result<Killed> {
     ensure!(produced.success(), "the producer failed\n{}", producer.log());
     let figures = finish(room)?;
     Ok(Killed { kills, under_load, figures })
+}
+
+/// Lets a run live for a while and kills it.
+///
+/// # Errors
+/// When it ends before.
+pub fn one(room: &Room, kill: u32, draws: &mut Draws) -> Result<()> {
+    let mut run = room.spawn(&format!("kill-{kill:03}"), &[])?;
+    let until = Instant::now() + Duration::from_millis(draws.within(ALIVE_MS));
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        ensure!(!run.process.has_ended(), "the run before kill {kill} ended by itself\n{}", run.process.log());
+        std::thread::sleep(left.min(Duration::from_millis(20)));
+    }
+    run.process.kill();
+    Ok(())
 }
 
 /// A payment of the first minute of event time: soon it is late, which the generator's own events never are.

@@ -9,10 +9,12 @@
 //! | [`model`] | what must come out, computed record by record |
 //! | [`found`] | what did come out, from every sink |
 //! | [`verdict`] | the two held against each other |
-//! | [`kills`], [`swaps`] | the two kinds of unrest |
+//! | [`kills`], [`swaps`] | two kinds of unrest |
+//! | [`engine`] | windows, joins, dedup and keyed plugins under kills, with an oracle of their own |
 //!
 //! Whatever is random comes from a seed that is printed; `WEIR_SEED` repeats it.
 
+pub mod engine;
 pub mod found;
 pub mod kills;
 pub mod model;

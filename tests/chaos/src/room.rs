@@ -15,7 +15,22 @@ use crate::{services::Services, topic};
 /// Partitions of every topic.
 pub const PARTITIONS: u32 = 2;
 
-const MANIFEST: &str = include_str!("pipeline.yaml");
+/// What a room holds: a manifest in which NAME is the room's and PLUGINS the repository's plugins.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    pub manifest: &'a str,
+    /// Built before.
+    pub plugins: &'a [&'a str],
+    /// Their names behind the room's.
+    pub topics: &'a [&'a str],
+}
+
+/// The shop's pipeline, with CLEAN for the plugin at step `clean`.
+pub const SHOP: Scene = Scene {
+    manifest: include_str!("pipeline.yaml"),
+    plugins: &["clean-events", "clean-events-next", "adversary"],
+    topics: &["events", "out", "letters"],
+};
 
 /// Events that a room's producer writes.
 #[derive(Debug, Clone, Copy)]
@@ -39,10 +54,10 @@ pub struct Room {
 }
 
 impl Room {
-    /// Makes topics and manifest; nothing runs yet.
+    /// A room of the shop.
     ///
     /// # Errors
-    /// When the services do not take part, or a plugin does not build.
+    /// As [`Room::of`].
     pub fn new(services: &Services) -> Result<Self> {
         Self::with_postgres(services, &services.postgres)
     }
@@ -50,10 +65,26 @@ impl Room {
     /// As [`Room::new`], with a PostgreSQL of its own.
     ///
     /// # Errors
-    /// As [`Room::new`].
+    /// As [`Room::of`].
     pub fn with_postgres(services: &Services, postgres: &str) -> Result<Self> {
+        let room = Self::bare(services, postgres, &SHOP)?;
+        room.write_manifest("clean-events")?;
+        Ok(room)
+    }
+
+    /// Makes topics and manifest; nothing runs yet.
+    ///
+    /// # Errors
+    /// When the services do not take part, or a plugin does not build.
+    pub fn of(services: &Services, scene: &Scene) -> Result<Self> {
+        let room = Self::bare(services, &services.postgres, scene)?;
+        room.write(scene.manifest)?;
+        Ok(room)
+    }
+
+    fn bare(services: &Services, postgres: &str, scene: &Scene) -> Result<Self> {
         let weir = Weir::find()?;
-        for plugin in ["clean-events", "clean-events-next", "adversary"] {
+        for plugin in scene.plugins {
             weir.build_plugin(plugin)?;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
@@ -65,22 +96,24 @@ impl Room {
             name: format!("chaos_{}_{}", std::process::id(), now.as_nanos()),
             folder,
         };
-        for topic in [room.events(), room.out(), room.letters()] {
-            topic::create(&room.brokers, &topic, PARTITIONS)?;
+        for topic in scene.topics {
+            topic::create(&room.brokers, &room.topic(topic), PARTITIONS)?;
         }
-        room.write_manifest("clean-events")?;
         std::fs::create_dir(room.path("logs"))?;
         Ok(room)
     }
 
-    /// Writes the manifest, with this plugin at step `clean`.
+    /// Writes the shop's manifest, with this plugin at step `clean`.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_manifest(&self, clean: &str) -> Result<()> {
+        self.write(&SHOP.manifest.replace("CLEAN", clean))
+    }
+
+    fn write(&self, manifest: &str) -> Result<()> {
         let plugins = repository().join("plugins").canonicalize()?;
-        let text = MANIFEST.replace("NAME", &self.name).replace("CLEAN", clean);
-        let text = text.replace("PLUGINS", &plugins.display().to_string());
+        let text = manifest.replace("NAME", &self.name).replace("PLUGINS", &plugins.display().to_string());
         std::fs::write(self.manifest(), text)?;
         Ok(())
     }
@@ -93,20 +126,25 @@ impl Room {
         self.path("pipeline.yaml")
     }
 
+    /// One of its topics.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.name)
+    }
+
     pub fn events(&self) -> String {
-        format!("{}.events", self.name)
+        self.topic("events")
     }
 
     pub fn out(&self) -> String {
-        format!("{}.out", self.name)
+        self.topic("out")
     }
 
     pub fn letters(&self) -> String {
-        format!("{}.letters", self.name)
+        self.topic("letters")
     }
 
-    fn configure(&self, command: &mut Command, more: &[&str]) {
-        command.arg(self.manifest()).arg("--state").arg(self.path("state")).args(more);
+    fn configure(&self, command: &mut Command, state: &str, more: &[&str]) {
+        command.arg(self.manifest()).arg("--state").arg(self.path(state)).args(more);
         command.env("TEST_KAFKA", &self.brokers).env("TEST_POSTGRES", &self.postgres);
     }
 
@@ -115,7 +153,15 @@ impl Room {
     /// # Errors
     /// When it ends before.
     pub fn start(&self, log: &str, more: &[&str]) -> Result<Run> {
-        self.weir.run(log, &self.path("logs"), |command| self.configure(command, more))
+        self.start_on("state", log, more)
+    }
+
+    /// As [`Room::start`], with another state folder of the room.
+    ///
+    /// # Errors
+    /// As [`Room::start`].
+    pub fn start_on(&self, state: &str, log: &str, more: &[&str]) -> Result<Run> {
+        self.weir.run(log, &self.path("logs"), |command| self.configure(command, state, more))
     }
 
     /// Starts the pipeline and waits for nothing.
@@ -123,7 +169,15 @@ impl Room {
     /// # Errors
     /// When the process cannot be started.
     pub fn spawn(&self, log: &str, more: &[&str]) -> Result<Run> {
-        self.weir.spawn(log, &self.path("logs"), |command| self.configure(command, more))
+        self.spawn_on("state", log, more)
+    }
+
+    /// As [`Room::spawn`], with another state folder of the room.
+    ///
+    /// # Errors
+    /// As [`Room::spawn`].
+    pub fn spawn_on(&self, state: &str, log: &str, more: &[&str]) -> Result<Run> {
+        self.weir.spawn(log, &self.path("logs"), |command| self.configure(command, state, more))
     }
 
     /// Starts a producer of shop events, among them duplicates and records that nobody can read.

@@ -1,4 +1,5 @@
-//! `weir-soak`: sixty kills and two hundred swaps under load on real services, in rounds that each end with a verdict.
+//! `weir-soak`: sixty kills and two hundred swaps of the shop's pipeline, and two hundred kills of one with every stateful
+//! step, under load on real services, in rounds that each end with a verdict.
 //!
 //! It goes on where it was stopped: finished rounds of this commit are kept in a state file beside the built programs.
 //! Its result, with commit, seed and figures, is written to `tests/chaos/results/`. `--short` does one round of each.
@@ -10,11 +11,14 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use weir_chaos::room::{Load, Room};
 use weir_chaos::services::Services;
-use weir_chaos::{kills, seed, swaps};
+use weir_chaos::{engine, kills, seed, swaps};
 
 const ROUNDS: usize = 10;
 const KILLS_A_ROUND: u32 = 6;
 const SWAPS_A_ROUND: u32 = 20;
+const ENGINE_KILLS_A_ROUND: u32 = 20;
+
+const KINDS: [&str; 3] = ["engine", "kills", "swaps"];
 
 fn main() -> ExitCode {
     match soak() {
@@ -34,7 +38,7 @@ fn soak() -> Result<()> {
     let seed = done["seed"].as_u64().context("the state file has no seed")?;
     eprintln!("commit {commit}, seed {seed}, state {}", state.display());
     let services = Services::find_or_start()?;
-    for kind in ["kills", "swaps"] {
+    for kind in KINDS {
         for round in rounds_done(&done, kind)..rounds {
             let result = one(kind, &services, seed + round as u64)?;
             eprintln!("{kind} round {} of {rounds}: {result}", round + 1);
@@ -51,24 +55,41 @@ fn soak() -> Result<()> {
 }
 
 fn one(kind: &str, services: &Services, seed: u64) -> Result<Value> {
-    let room = Room::new(services)?;
     let began = std::time::Instant::now();
-    let failed = || format!("{kind} round with seed {seed}");
-    let mut result = if kind == "kills" {
-        let load = Load { seed, events: 48_000, per_second: 4_000 };
-        let killed = kills::round(&room, load, KILLS_A_ROUND).with_context(failed)?;
-        json!({ "kills": killed.kills, "under_load": killed.under_load, "figures": figures(&killed.figures) })
-    } else {
-        let load = Load { seed, events: 90_000, per_second: 4_000 };
-        let swapped = swaps::round(&room, load, SWAPS_A_ROUND).with_context(failed)?;
-        json!({
-            "kept": swapped.kept, "refused": swapped.refused, "rolled_back": swapped.rolled_back,
-            "pauses_us": swapped.pauses_us, "figures": figures(&swapped.figures),
-        })
+    let made = match kind {
+        "engine" => engine_round(services, seed),
+        "kills" => kills_round(services, seed),
+        _ => swaps_round(services, seed),
     };
+    let mut result = made.with_context(|| format!("{kind} round with seed {seed}"))?;
     result["seconds"] = began.elapsed().as_secs().into();
     result["seed"] = seed.into();
     Ok(result)
+}
+
+fn engine_round(services: &Services, seed: u64) -> Result<Value> {
+    let room = Room::of(services, &engine::SCENE)?;
+    let killed = engine::round(&room, seed, ENGINE_KILLS_A_ROUND)?;
+    let figures = killed.figures;
+    Ok(json!({ "kills": killed.kills, "figures": {
+        "records": figures.records, "passed": figures.passed, "windows": figures.windows, "pairs": figures.pairs,
+        "judged": figures.judged, "silences": figures.silences, "dead_letters": figures.dead_letters,
+    }}))
+}
+
+fn kills_round(services: &Services, seed: u64) -> Result<Value> {
+    let load = Load { seed, events: 48_000, per_second: 4_000 };
+    let killed = kills::round(&Room::new(services)?, load, KILLS_A_ROUND)?;
+    Ok(json!({ "kills": killed.kills, "under_load": killed.under_load, "figures": figures(&killed.figures) }))
+}
+
+fn swaps_round(services: &Services, seed: u64) -> Result<Value> {
+    let load = Load { seed, events: 90_000, per_second: 4_000 };
+    let swapped = swaps::round(&Room::new(services)?, load, SWAPS_A_ROUND)?;
+    Ok(json!({
+        "kept": swapped.kept, "refused": swapped.refused, "rolled_back": swapped.rolled_back,
+        "pauses_us": swapped.pauses_us, "figures": figures(&swapped.figures),
+    }))
 }
 
 fn figures(figures: &weir_chaos::verdict::Figures) -> Value {
@@ -96,7 +117,7 @@ fn state_file(commit: &str) -> Result<PathBuf> {
 
 fn read_state(path: &Path, commit: &str) -> Result<Value> {
     if !path.exists() {
-        return Ok(json!({ "commit": commit, "seed": seed::printed(), "kills": [], "swaps": [] }));
+        return Ok(json!({ "commit": commit, "seed": seed::printed(), "engine": [], "kills": [], "swaps": [] }));
     }
     serde_json::from_str(&std::fs::read_to_string(path)?).with_context(|| format!("{}: delete it", path.display()))
 }
@@ -121,6 +142,12 @@ fn summary(done: &Value, commit: &str, seed: u64) -> Value {
         "seed": seed,
         "lost": 0,
         "doubled": 0,
+        "engine_kills": sum("engine", "/kills"),
+        "engine_seconds": sum("engine", "/seconds"),
+        "engine_records": sum("engine", "/figures/records"),
+        "engine_windows": sum("engine", "/figures/windows"),
+        "engine_pairs": sum("engine", "/figures/pairs"),
+        "engine_silences": sum("engine", "/figures/silences"),
         "kills": sum("kills", "/kills"),
         "kills_under_load": sum("kills", "/under_load"),
         "swaps": sum("swaps", "/kept") + sum("swaps", "/refused") + sum("swaps", "/rolled_back"),
