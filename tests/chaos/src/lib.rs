@@ -11,6 +11,7 @@
 //! | [`verdict`] | the two held against each other |
 //! | [`kills`], [`swaps`] | two kinds of unrest |
 //! | [`engine`] | windows, joins, dedup and keyed plugins under kills, with an oracle of their own |
+//! | [`small_disk`] | a file system that is full at a word |
 //! | [`stopped`] | an instance that is stopped and taken over, and wakes |
 //!
 //! Whatever is random comes from a seed that is printed; `WEIR_SEED` repeats it.
@@ -22,6 +23,7 @@ pub mod model;
 pub mod room;
 pub mod seed;
 pub mod services;
+pub mod small_disk;
 pub mod stopped;
 pub mod swaps;
 pub mod topic;

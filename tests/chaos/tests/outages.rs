@@ -1,10 +1,11 @@
-//! A service that is away: the pipeline waits, says so, loses nothing, and can be ended all the same.
+//! A service that is away, a disk that is full: the pipeline waits, says so, loses nothing, and can be ended all the same.
 
 use std::time::{Duration, Instant};
 
 use weir_chaos::kills;
 use weir_chaos::room::{Load, Room};
 use weir_chaos::services::Services;
+use weir_chaos::small_disk::SmallDisk;
 use weir_chaos::swaps::BOUND;
 use weir_services::{Postgres, Run};
 
@@ -12,6 +13,9 @@ const SOME: Load = Load { seed: 11, events: 12_000, per_second: 4_000 };
 
 /// Twenty seconds of it: a sink that is sent nothing does not notice that its database is away.
 const LONG: Load = Load { seed: 12, events: 30_000, per_second: 1_500 };
+
+/// Ten seconds: epochs follow each other while the disk is full.
+const STEADY: Load = Load { seed: 13, events: 15_000, per_second: 1_500 };
 
 /// How long a pipeline may take to end on SIGTERM.
 const STOP_BOUND: Duration = Duration::from_secs(5);
@@ -90,6 +94,31 @@ fn a_pipeline_whose_sink_is_down_ends_in_time_and_names_what_is_owed() {
     assert!(said.contains("sink paid_server is still owed"), "{said}");
     assert!(producer.wait_end(BOUND).unwrap().success());
     postgres.resume().unwrap();
+    kills::finish(&room).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_waited_for_and_nothing_is_lost() {
+    let room = Room::new(Services::shared()).unwrap();
+    let Some(disk) = SmallDisk::mount(&room.path("state"), 48 << 20).unwrap() else {
+        eprintln!("only root can make a small disk; the simulation fills its own");
+        return;
+    };
+    let mut producer = room.produce(STEADY).unwrap();
+    let mut run = room.start("run", &[]).unwrap();
+    let durable = |status: &serde_json::Value| status["durable_epoch"].as_u64().unwrap_or(0);
+    for _ in 0..2 {
+        let before = durable(&run.status().unwrap());
+        run.wait_for("durable epochs", BOUND, |status| durable(status) > before + 2).unwrap();
+        disk.fill().unwrap();
+        wait_not_ready(&run, "no space left");
+        let stands = durable(&run.status().unwrap());
+        disk.make_room().unwrap();
+        run.wait_for("epochs behind it", BOUND, |status| durable(status) > stands).unwrap();
+        wait_ready(&run);
+    }
+    assert!(producer.wait_end(BOUND).unwrap().success());
+    stop(run);
     kills::finish(&room).unwrap();
 }
 
