@@ -2,7 +2,8 @@
 //!
 //! A step says what rows do to the value of their key and when time alone does something; [`ByKey`] makes a
 //! [`KeyedOperator`] of it: table, deadlines, seal and restore. Invariant: a value with a deadline is looked at once the
-//! watermark has come to it, so that state that time has passed by is gone.
+//! watermark has come to it, so that state that time has passed by is gone. The keys of a batch, and those whose time has
+//! come, are in memory before the step sees them.
 //!
 //! Lateness is judged by the larger of a row's own watermark and the step's, which is the smaller of the two but after an
 //! idle partition comes back. So what becomes of a row does not depend on how rows were cut into batches.
@@ -12,11 +13,12 @@ mod timed_row;
 
 use std::ops::Range;
 
-use weir_state::table::{DeltaWriter, MapTable, StateValue, TableError};
+use weir_state::Spill;
+use weir_state::table::{DeltaWriter, Leaving, MapTable, StateValue, TableError};
 use weir_stream::Changes;
 use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
 
-use crate::key::KeyedBatch;
+use crate::key::{KeyBatch, KeyedBatch};
 use crate::keyed::{KeyedOperator, same};
 use crate::operator::{Outputs, StepFault};
 use deadlines::Deadlines;
@@ -147,11 +149,37 @@ impl<S: PerKey> ByKey<S> {
             self.deadlines = self.table.iter().filter_map(due).collect();
         }
     }
+
+    /// Brings the keys of a batch into memory.
+    fn warm(&mut self, keys: &KeyBatch) -> Result<(), TableError> {
+        if !self.table.has_cold() {
+            return Ok(());
+        }
+        for (key_group, _, key) in keys.iter() {
+            if self.table.warm(key_group, key)?
+                && let Some(due) = self.table.get(key_group, key).and_then(|value| self.step.due_us(value))
+            {
+                self.deadlines.add(due, key_group, key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the keys into memory whose time has come.
+    fn warm_due(&mut self) -> Result<(), TableError> {
+        let Self { step, table, deadlines, watermark_us, .. } = self;
+        table.warm_due(*watermark_us, |key_group, key, value| {
+            if let Some(due) = step.due_us(value) {
+                deadlines.add(due, key_group, key);
+            }
+        })
+    }
 }
 
 impl<S: PerKey> KeyedOperator for ByKey<S> {
     fn process(&mut self, _port: usize, rows: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault> {
         self.note_restored();
+        self.warm(&rows.keys).map_err(|error| internal(&error))?;
         if !S::TAKES_CHANGES && rows.batch.changes != Changes::Inserts {
             return Err(StepFault::Internal("the step takes new rows alone, and changes came".into()));
         }
@@ -166,6 +194,7 @@ impl<S: PerKey> KeyedOperator for ByKey<S> {
             return Ok(());
         }
         self.watermark_us = self.watermark_us.max(watermark_us);
+        self.warm_due().map_err(|error| internal(&error))?;
         for (key_group, key) in self.deadlines.take_due(self.watermark_us) {
             let step = &mut self.step;
             let ended = self.watermark_us == END_OF_TIME;
@@ -201,8 +230,7 @@ impl<S: PerKey> KeyedOperator for ByKey<S> {
     }
 
     fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
-        self.table.for_each(key_group, entry);
-        Ok(())
+        self.table.for_each(key_group, entry)
     }
 
     fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {
@@ -239,5 +267,19 @@ impl<S: PerKey> KeyedOperator for ByKey<S> {
 
     fn byte_size(&self) -> usize {
         self.table.byte_size() + self.deadlines.byte_size()
+    }
+
+    fn evict(&mut self, bytes: usize, spill: &Spill) -> std::io::Result<usize> {
+        let step = &self.step;
+        let evicted = self.table.evict(bytes, spill, |value| Leaving::at(step.due_us(value)));
+        if !matches!(evicted, Ok(0)) {
+            // Of keys that left nothing is listed.
+            (self.deadlines, self.restored) = (Deadlines::default(), true);
+        }
+        evicted
+    }
+
+    fn cold_bytes(&self) -> u64 {
+        self.table.cold_bytes()
     }
 }

@@ -112,6 +112,11 @@ impl KeyBatch {
         &self.key_groups
     }
 
+    /// Of each row: key group, hash and bytes of its key.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, u64, &[u8])> {
+        (0..self.len()).map(|row| (self.key_groups[row], self.hashes[row], self.key(row)))
+    }
+
     /// The keys of the named rows, in the order given.
     pub fn take(&self, rows: &[u32]) -> Self {
         let mut taken = Self::default();

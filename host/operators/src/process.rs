@@ -153,10 +153,15 @@ impl ProcessStep {
         }
         let Self { table, due, spec, .. } = self;
         for (key_group, key, held) in table.iter() {
-            for domain in [TimeDomain::Event, TimeDomain::Processing] {
-                due.list(domain, next_us(&spec.contract, held, domain), key_group, key, held);
-            }
+            due.list_key(&spec.contract, key_group, key, held);
         }
+    }
+
+    /// Forgets the lists: keys that stand there have left memory.
+    fn list_anew(&mut self) {
+        self.due = DueList::default();
+        self.table.iter().for_each(|(_, _, held)| held.listed_us.iter().for_each(|listed| listed.set(None)));
+        self.is_listed = false;
     }
 }
 

@@ -10,6 +10,8 @@ use weir_operators::{
     AggregateKind, AggregateSpec, GlobalAggregate, GlobalTrigger, KeyEncoder, KeyedOperator, Outputs, Showing,
     WindowSpec, WindowTime,
 };
+use weir_state::Spill;
+use weir_state::sim::SimDisk;
 use weir_state::table::DeltaWriter;
 use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
 use weir_stream::{Batch, Changes, Origin};
@@ -106,8 +108,36 @@ fn a_window_is_cut_at_its_number_of_rows_wherever_batches_are() {
     }
     one_by_one.sort_unstable();
     assert_eq!(one_by_one, at_once);
+    assert_eq!(one_by_one_on_disk(&rows), at_once);
     assert!(advance(&mut whole, END_OF_TIME).is_empty(), "what is short of its number stays");
     assert_eq!(whole.keys(), 2);
+}
+
+/// Row by row, and nothing stays in memory in between.
+fn one_by_one_on_disk(rows: &[(i64, i64, i64)]) -> Vec<(i64, i64, i64)> {
+    let spill = Spill::new(Arc::new(SimDisk::new()), "/state".into());
+    let (mut windows, mut given) = (windows(Some(2), None), Vec::new());
+    for row in rows {
+        given.extend(process(&mut windows, &[*row]));
+        windows.seal(&mut Deltas::default());
+        windows.evict(usize::MAX, &spill).unwrap();
+        assert!(windows.keys() == 0 || windows.cold_bytes() > 0, "nothing left memory");
+    }
+    given.sort_unstable();
+    given
+}
+
+#[test]
+fn a_window_that_time_cuts_comes_back_for_that() {
+    let spill = Spill::new(Arc::new(SimDisk::new()), "/state".into());
+    let mut timed = windows(None, Some(100));
+    assert!(process(&mut timed, &[(50, 1, 5), (20, 1, 6), (90, 2, 1)]).is_empty());
+    timed.seal(&mut Deltas::default());
+    timed.evict(usize::MAX, &spill).unwrap();
+    assert!(timed.keys() == 2 && timed.cold_bytes() > 0);
+    assert!(advance(&mut timed, 119).is_empty());
+    assert_eq!(advance(&mut timed, 120), [(1, 2, 11)]);
+    assert_eq!(advance(&mut timed, 190), [(2, 1, 1)]);
 }
 
 #[test]

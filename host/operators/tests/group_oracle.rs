@@ -13,6 +13,8 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use weir_operators::{
     AggregateKind, AggregateSpec, GroupAggregate, GroupSpec, KeyEncoder, KeyedOperator, Outputs, split,
 };
+use weir_state::Spill;
+use weir_state::sim::SimDisk;
 use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::NO_WATERMARK;
@@ -112,6 +114,7 @@ struct Engine {
     watermark_us: i64,
     table: Table,
     late: usize,
+    spill: Spill,
 }
 
 impl Engine {
@@ -129,7 +132,8 @@ impl Engine {
         ];
         let spec = GroupSpec { step: "g".into(), key: key.fields().to_vec(), aggregates, ttl_us, retracts };
         let (deltas, table) = (Deltas::default(), Table::new());
-        Self { key, spec, tasks: Vec::new(), deltas, watermark_us: NO_WATERMARK, table, late: 0 }
+        let spill = Spill::new(Arc::new(SimDisk::new()), "/state".into());
+        Self { key, spec, tasks: Vec::new(), deltas, watermark_us: NO_WATERMARK, table, late: 0, spill }
     }
 
     /// New tasks from the deltas alone.
@@ -141,10 +145,14 @@ impl Engine {
                 made.restore_watermark(self.watermark_us);
                 for group in groups {
                     let mut part = made.part(group..group + 1);
-                    for (_, key, value) in self.deltas.0.iter().filter(|(of, _, _)| *of == group) {
+                    let entries = self.deltas.0.iter().filter(|(of, _, _)| *of == group);
+                    for (number, (_, key, value)) in entries.enumerate() {
                         match value {
                             Some(value) => part.restore_put(group, key, value).unwrap(),
                             None => part.restore_delete(group, key).unwrap(),
+                        }
+                        if number % 7 == 6 {
+                            part.evict(usize::MAX, &self.spill).unwrap();
                         }
                     }
                     made.absorb(part).unwrap();
@@ -253,8 +261,18 @@ fn the_table_equals_a_naive_one_however_rows_are_cut_spread_and_restored() {
                 assert!(out.batches.is_empty());
             }
             if random.below(4) == 0 {
-                let Engine { tasks, deltas, .. } = &mut engine;
+                let Engine { tasks, deltas, spill, .. } = &mut engine;
                 tasks.iter_mut().for_each(|task| task.seal(deltas));
+                if random.below(2) == 0 {
+                    let bytes = [1, usize::MAX][random.below(2) as usize];
+                    for task in &mut *tasks {
+                        task.evict(bytes, spill).unwrap();
+                        assert!(
+                            bytes < usize::MAX || task.keys() == 0 || task.cold_bytes() > 0,
+                            "WEIR_TEST_SEED={seed}"
+                        );
+                    }
+                }
                 if random.below(2) == 0 {
                     engine.start(1 + random.below(3) as usize);
                 }

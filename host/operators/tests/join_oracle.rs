@@ -16,6 +16,8 @@ use weir_operators::join::{LEFT, RIGHT};
 use weir_operators::{
     Bounds, JoinKind, JoinSpec, KeyEncoder, KeyedOperator, Outputs, RowOrigin, StreamJoin, WindowGrid, split,
 };
+use weir_state::Spill;
+use weir_state::sim::SimDisk;
 use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::{BoundedDisorder, CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
@@ -250,6 +252,7 @@ struct Engine {
     reached_us: i64,
     deltas: Deltas,
     outcome: Outcome,
+    spill: Spill,
 }
 
 impl Engine {
@@ -271,6 +274,7 @@ impl Engine {
             reached_us: NO_WATERMARK,
             deltas: Deltas::default(),
             outcome: Outcome::default(),
+            spill: Spill::new(Arc::new(SimDisk::new()), "/state".into()),
         };
         engine.start(tasks, false);
         engine
@@ -285,10 +289,14 @@ impl Engine {
                 for group in groups {
                     let mut part = made.part(group..group + 1);
                     let target: &mut dyn KeyedOperator = if in_parts { part.as_mut() } else { &mut made };
-                    for (_, key, value) in self.deltas.0.iter().filter(|(of, _, _)| *of == group) {
+                    let entries = self.deltas.0.iter().filter(|(of, _, _)| *of == group);
+                    for (number, (_, key, value)) in entries.enumerate() {
                         match value {
                             Some(value) => target.restore_put(group, key, value).unwrap(),
                             None => target.restore_delete(group, key).unwrap(),
+                        }
+                        if number % 7 == 6 {
+                            target.evict(usize::MAX, &self.spill).unwrap();
                         }
                     }
                     made.absorb(part).unwrap();
@@ -348,6 +356,13 @@ impl Engine {
         self.reached_us = watermark_us;
     }
 
+    fn write_away(&mut self, bytes: usize) {
+        for task in &mut self.tasks {
+            task.evict(bytes, &self.spill).unwrap();
+            assert!(bytes < usize::MAX || task.keys() == 0 || task.cold_bytes() > 0, "nothing left memory");
+        }
+    }
+
     /// Seals; now and then what is held takes the place of all deltas, as a snapshot does.
     fn seal(&mut self, snapshot: bool) {
         self.tasks.iter_mut().for_each(|task| task.seal(&mut self.deltas));
@@ -384,6 +399,9 @@ fn run(random: &mut Random, streams: &Streams, case: &Case) -> Outcome {
         }
         if random.one_in(4) {
             engine.seal(random.one_in(3));
+            if random.one_in(2) {
+                engine.write_away(if random.one_in(2) { 1 } else { usize::MAX });
+            }
             if random.one_in(2) {
                 let tasks = tasks(random);
                 engine.start(tasks, random.one_in(2));

@@ -10,6 +10,8 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use weir_operators::{
     KeyEncoder, KeyedOperator, NextFunction, Outputs, ProcessLimits, ProcessSpec, ProcessStep, StepFault,
 };
+use weir_state::Spill;
+use weir_state::sim::SimDisk;
 use weir_state::table::DeltaWriter;
 use weir_stream::time::END_OF_TIME;
 use weir_stream::{
@@ -355,11 +357,17 @@ fn however_rows_are_cut_and_wherever_state_is_restored_the_result_is_the_same() 
             (given_rows, fired)
         };
         let whole = all(&mut step(), Box::new(|_| 60));
-        let mut store = Store::default();
+        let (mut store, spill) = (Store::default(), Spill::new(Arc::new(SimDisk::new()), "/state".into()));
         let restoring = move |step: &mut ProcessStep| {
             if random.below(3) == 0 {
                 step.seal(&mut store);
-                *step = store.restored();
+                match random.below(2) {
+                    0 => *step = store.restored(),
+                    _ => {
+                        step.evict(usize::MAX, &spill).unwrap();
+                        assert!(step.keys() == 0 || step.cold_bytes() > 0, "nothing left memory");
+                    }
+                }
             }
             1 + random.below(9) as usize
         };

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
@@ -17,6 +18,8 @@ use weir_operators::{
     AggregateKind, AggregateSpec, Emit, KeyEncoder, KeyedOperator, Outputs, RowOrigin, SessionAggregate, SessionGap,
     Showing, WindowSpec, WindowTime, split,
 };
+use weir_state::Spill;
+use weir_state::sim::SimDisk;
 use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::{BoundedDisorder, CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
@@ -24,6 +27,9 @@ use weir_stream::{Batch, ChangeKind, Changes, Origin, SourceRecords};
 
 const DEFAULT_CASES: u64 = 4000;
 const KEY_GROUPS: u16 = 8;
+
+/// Bytes that were out of memory, in all cases together.
+static LEFT_MEMORY: AtomicU64 = AtomicU64::new(0);
 
 /// A xorshift generator: the test's only source of chance.
 struct Random(u64);
@@ -187,6 +193,7 @@ struct Engine {
     now_us: i64,
     deltas: Deltas,
     outcome: Outcome,
+    spill: Spill,
 }
 
 impl Engine {
@@ -200,6 +207,7 @@ impl Engine {
             now_us: 0,
             deltas: Deltas::default(),
             outcome: Outcome::default(),
+            spill: Spill::new(Arc::new(SimDisk::new()), "/state".into()),
         };
         engine.start(tasks, false);
         engine
@@ -228,10 +236,14 @@ impl Engine {
             for group in groups {
                 let mut part = made.part(group..group + 1);
                 let target: &mut dyn KeyedOperator = if in_parts { part.as_mut() } else { &mut made };
-                for (_, key, value) in self.deltas.0.iter().filter(|(of, _, _)| *of == group) {
+                let entries = self.deltas.0.iter().filter(|(of, _, _)| *of == group);
+                for (number, (_, key, value)) in entries.enumerate() {
                     match value {
                         Some(value) => target.restore_put(group, key, value).unwrap(),
                         None => target.restore_delete(group, key).unwrap(),
+                    }
+                    if number % 7 == 6 {
+                        target.evict(usize::MAX, &self.spill).unwrap();
                     }
                 }
                 made.absorb(part).unwrap();
@@ -295,6 +307,14 @@ impl Engine {
         self.collect(out);
     }
 
+    /// What is to be shown stays, so it may be that nothing leaves.
+    fn write_away(&mut self, bytes: usize) {
+        for task in &mut self.tasks {
+            task.evict(bytes, &self.spill).unwrap();
+            LEFT_MEMORY.fetch_add(task.cold_bytes(), Relaxed);
+        }
+    }
+
     fn advance(&mut self) {
         self.reached_us = self.watermark.watermark_us();
         let reached_us = self.reached_us;
@@ -327,6 +347,10 @@ fn run(random: &mut Random, partitions: &[Vec<Event>], shape: Shape) -> Outcome 
         }
         if random.one_in(4) {
             engine.tasks.iter_mut().for_each(|task| task.seal(&mut engine.deltas));
+            if random.one_in(2) {
+                let bytes = if random.one_in(2) { 1 } else { usize::MAX };
+                engine.write_away(bytes);
+            }
             if random.one_in(2) {
                 let tasks = tasks(random);
                 engine.start(tasks, random.one_in(2));
@@ -376,4 +400,5 @@ fn sessions_late_rows_and_rejects_equal_the_oracle_however_rows_are_cut_and_stat
         rejected += outcome.rejected.len();
     }
     assert!(sessions > 0 && late > 0 && rejected > 0, "{sessions} results, {late} late, {rejected} rejected");
+    assert!(LEFT_MEMORY.load(Relaxed) > 0);
 }

@@ -11,6 +11,8 @@ use arrow_array::{Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use weir_operators::join::{LEFT, RIGHT, TemporalJoin};
 use weir_operators::{JoinKind, KeyEncoder, KeyedOperator, Outputs, split};
+use weir_state::Spill;
+use weir_state::sim::SimDisk;
 use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::{BoundedDisorder, CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
@@ -160,6 +162,7 @@ struct Engine {
     reached_us: i64,
     deltas: Deltas,
     outcome: Outcome,
+    spill: Spill,
 }
 
 impl Engine {
@@ -171,7 +174,9 @@ impl Engine {
         let keys = KeyEncoder::new(&[("0".into(), "key".into())], &schema(), KEY_GROUPS).unwrap();
         let watermark = CombinedWatermark::new(partitions);
         let (deltas, outcome) = (Deltas::default(), Outcome::default());
-        let mut engine = Self { keys, kind, tasks: Vec::new(), watermark, reached_us: NO_WATERMARK, deltas, outcome };
+        let spill = Spill::new(Arc::new(SimDisk::new()), "/state".into());
+        let reached_us = NO_WATERMARK;
+        let mut engine = Self { keys, kind, tasks: Vec::new(), watermark, reached_us, deltas, outcome, spill };
         engine.start(tasks, false);
         engine
     }
@@ -184,10 +189,14 @@ impl Engine {
                 for group in groups {
                     let mut part = made.part(group..group + 1);
                     let target: &mut dyn KeyedOperator = if in_parts { part.as_mut() } else { &mut made };
-                    for (_, key, value) in self.deltas.0.iter().filter(|(of, _, _)| *of == group) {
+                    let entries = self.deltas.0.iter().filter(|(of, _, _)| *of == group);
+                    for (number, (_, key, value)) in entries.enumerate() {
                         match value {
                             Some(value) => target.restore_put(group, key, value).unwrap(),
                             None => target.restore_delete(group, key).unwrap(),
+                        }
+                        if number % 7 == 6 {
+                            target.evict(usize::MAX, &self.spill).unwrap();
                         }
                     }
                     if in_parts {
@@ -236,6 +245,13 @@ impl Engine {
         self.reached_us = watermark_us;
     }
 
+    fn write_away(&mut self, bytes: usize) {
+        for task in &mut self.tasks {
+            task.evict(bytes, &self.spill).unwrap();
+            assert!(bytes < usize::MAX || task.keys() == 0 || task.cold_bytes() > 0, "nothing left memory");
+        }
+    }
+
     fn seal(&mut self, snapshot: bool) {
         self.tasks.iter_mut().for_each(|task| task.seal(&mut self.deltas));
         if snapshot {
@@ -271,6 +287,9 @@ fn run(random: &mut Random, streams: &Streams, kind: JoinKind) -> Outcome {
         }
         if random.one_in(4) {
             engine.seal(random.one_in(3));
+            if random.one_in(2) {
+                engine.write_away(if random.one_in(2) { 1 } else { usize::MAX });
+            }
             if random.one_in(2) {
                 let tasks = tasks(random);
                 engine.start(tasks, random.one_in(2));

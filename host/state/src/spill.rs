@@ -102,6 +102,24 @@ impl Spilled {
         }
     }
 
+    /// Some of the bytes; whether they are those that were written, the caller must be able to tell.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn read_part(&self, start: u64, bytes: u64) -> Result<Vec<u8>, String> {
+        debug_assert!(start + bytes <= self.bytes, "a part of what was written");
+        let mut part = vec![0; bytes as usize];
+        self.file.read_at(&mut part, self.offset + start).map_err(|error| error.to_string())?;
+        Ok(part)
+    }
+
+    /// Changes one byte of what was written.
+    #[cfg(test)]
+    pub(crate) fn damage(&self, at: u64) {
+        let byte = self.read_part(at, 1).unwrap()[0];
+        self.file.write_at(&[byte ^ 0x10], self.offset + at).unwrap();
+    }
+
     /// Bytes on disk.
     pub fn bytes(&self) -> u64 {
         self.bytes

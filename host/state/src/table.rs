@@ -2,7 +2,9 @@
 //!
 //! A [`BucketedTable`] holds one [`KeyTable`] per key group and bucket; the bucket is the window pane (later also
 //! the join or TTL bucket), so that the unit of eviction, of snapshots and of expiry is always a whole table. A table
-//! that was not touched for long may be written away ([`BucketedTable::evict`]) and comes back when it is asked for.
+//! that was not touched for long may be written away ([`BucketedTable::evict`]) and comes back when it is asked for. Of
+//! tables that are not by bucket, keys leave together and come back one by one, or together when their time has come
+//! (`cold_keys`).
 //! Keys become slot numbers once per row; what is stored per key lives in columns indexed by slot ([`Slots`]). A
 //! [`SlotTable`] has such columns for keys that come and go one by one, a [`MapTable`] any value for them, a
 //! [`RowsTable`] many rows of a key that leave by time.
@@ -24,6 +26,7 @@
 
 mod bucketed;
 mod cold;
+mod cold_keys;
 pub mod growth;
 mod index;
 mod keyed;
@@ -32,6 +35,7 @@ mod rows;
 mod slot_table;
 
 pub use bucketed::BucketedTable;
+pub use cold_keys::{ColdKeys, PieceWriter, Thawed, evict_around};
 pub use index::KeyIndex;
 pub use keyed::KeyTable;
 pub use map::{MapTable, StateValue};
@@ -46,6 +50,23 @@ pub const BUCKET_BYTES: usize = 8;
 pub trait DeltaWriter {
     fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]);
     fn delete(&mut self, key_group: u16, key: &[u8]);
+}
+
+/// Whether a key may leave memory for disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    Stays,
+    /// It comes back when somebody asks for it.
+    UntilAsked,
+    /// It comes back then at the latest: time will do something to it.
+    Until(i64),
+}
+
+impl Leaving {
+    /// `due_us`: when time does something to the key, if it ever does.
+    pub fn at(due_us: Option<i64>) -> Self {
+        due_us.map_or(Self::UntilAsked, Self::Until)
+    }
 }
 
 /// What is stored per key: columns indexed by slot. The owner updates them directly; the table only grows, writes

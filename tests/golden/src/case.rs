@@ -39,6 +39,15 @@ impl Killed {
     }
 }
 
+/// How a case is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    pub tasks: u32,
+    pub killed: Killed,
+    /// Whether state leaves memory at every barrier, wherever it can.
+    pub evict: bool,
+}
+
 #[derive(Debug, Clone)]
 pub struct Case {
     pub name: String,
@@ -94,7 +103,8 @@ impl Case {
     ///
     /// # Errors
     /// When a run fails, or was never killed where it should have been.
-    pub fn run(&self, weir: &Weir, killed: Killed, workers: u32) -> Result<Vec<Outputs>> {
+    pub fn run(&self, weir: &Weir, way: Way) -> Result<Vec<Outputs>> {
+        let killed = way.killed;
         let mut all = Vec::new();
         let mut kills = 0;
         let mut epoch = 1;
@@ -104,7 +114,7 @@ impl Case {
             let mut finished = false;
             while let (Some(point), false) = (killed.point(), finished) {
                 ensure!(epoch <= MOST_EPOCHS, "killed at {point} {kills} times and not at its end");
-                let report = self.run_once(weir, &room, workers, Some(&format!("{point}:{epoch}")))?;
+                let report = self.run_once(weir, &room, way, Some(&format!("{point}:{epoch}")))?;
                 kills += u32::from(report.is_none());
                 finished = report.is_some();
                 // An epoch that owes no sink anything is not exposed, so nothing kills there: the next one is tried from
@@ -113,15 +123,15 @@ impl Case {
                 epoch += 1;
             }
             ended |= killed == Killed::Never;
-            all.push(self.outcome(weir, &room, workers)?);
+            all.push(self.outcome(weir, &room, way)?);
         }
         ensure!(kills > 0 || killed == Killed::Never, "was never killed at {killed:?}");
         Ok(all)
     }
 
     /// Lets it run to its end, if it is not there yet, and reads what it left.
-    fn outcome(&self, weir: &Weir, room: &Room, workers: u32) -> Result<Outputs> {
-        let report = self.run_once(weir, room, workers, None)?.context("a run without crash point aborted")?;
+    fn outcome(&self, weir: &Weir, room: &Room, way: Way) -> Result<Outputs> {
+        let report = self.run_once(weir, room, way, None)?.context("a run without crash point aborted")?;
         let mut outputs = outputs::read(&room.folder)?;
         outputs.insert("counts".into(), report["status"]["steps"].clone());
         self.name_digests(&mut outputs)?;
@@ -129,13 +139,13 @@ impl Case {
     }
 
     /// `None`: it aborted, as it was told to.
-    fn run_once(&self, weir: &Weir, room: &Room, workers: u32, crash_at: Option<&str>) -> Result<Option<Value>> {
+    fn run_once(&self, weir: &Weir, room: &Room, way: Way, crash_at: Option<&str>) -> Result<Option<Value>> {
         // A log of its own for every run: its report is what it wrote to stdout.
         let logs = tempfile::Builder::new().prefix("log-").tempdir_in(room.root.path())?;
         let run = weir.spawn(&self.name, logs.path(), |command| {
             command.arg(room.folder.join("pipeline.yaml")).args(["--profile", "test"]);
-            command.arg("--state").arg(room.root.path().join("state")).args(["--workers", &workers.to_string()]);
-            if std::env::var_os("EVICT").is_some() {
+            command.arg("--state").arg(room.root.path().join("state")).args(["--workers", &way.tasks.to_string()]);
+            if way.evict {
                 command.arg("--evict");
             }
             if let Some(crash_at) = crash_at {

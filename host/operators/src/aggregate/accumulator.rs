@@ -162,6 +162,7 @@ pub(super) fn keep<T: Copy>(values: &mut Vec<T>, slots: &[u32]) {
         values[to] = values[*from as usize];
     }
     values.truncate(slots.len());
+    values.shrink_to_fit();
 }
 
 /// Digits that a decimal result has behind the point beyond its argument's.
@@ -250,6 +251,7 @@ impl Accumulator {
                     values.swap(to, *from as usize);
                 }
                 values.truncate(slots.len());
+                values.shrink_to_fit();
                 *bytes = values.iter().flatten().map(|value| value.len()).sum();
             }
             Self::Cells(column) => column.keep(slots),

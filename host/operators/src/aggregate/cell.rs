@@ -142,6 +142,7 @@ impl<C: Cell> Column for Cells<C> {
             self.cells.swap(to, *from as usize);
         }
         self.cells.truncate(slots.len());
+        self.cells.shrink_to_fit();
         self.heap_bytes = self.cells.iter().map(C::heap_bytes).sum();
     }
 

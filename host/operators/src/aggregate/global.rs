@@ -8,11 +8,11 @@
 //! Unlike other windows these depend on the order of rows, and so, where keys come from several partitions, on chance.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::ops::Range;
 
 use arrow_schema::SchemaRef;
+use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
 use weir_stream::ChangeKind;
 use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
@@ -23,7 +23,7 @@ use super::fire::Firing;
 use super::place::{Placed, arguments, beyond_time, not_an_insert, sort};
 use super::session::{Keyed, give_out};
 use super::slots::Accumulators;
-use super::spans::SpanTable;
+use super::spans::{Held, SpanTable, Spans, Timers};
 use super::update::Touched;
 use super::{Aggregate, STAGE, WindowSpec, WindowTime, fold, internal};
 use crate::expression::ExpressionError;
@@ -49,7 +49,9 @@ pub struct GlobalAggregate {
     key_groups: Range<u16>,
     /// By key group of the range; a key has one open window.
     tables: Vec<SpanTable>,
-    timers: BinaryHeap<Reverse<(i64, u16, Box<[u8]>)>>,
+    timers: Timers,
+    /// The key group that keys leave memory from next.
+    hand: usize,
     watermark_us: i64,
     now_us: i64,
 }
@@ -77,7 +79,8 @@ impl GlobalAggregate {
             aggregates,
             tables: key_groups.clone().map(|_| table.clone()).collect(),
             key_groups,
-            timers: BinaryHeap::new(),
+            timers: Timers::new(),
+            hand: 0,
             watermark_us: NO_WATERMARK,
             now_us: NO_WATERMARK,
         })
@@ -98,6 +101,8 @@ impl GlobalAggregate {
 
     fn take_in(&mut self, keyed: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault> {
         let (batch, keys) = (&keyed.batch, &keyed.keys);
+        let every_us = self.trigger.every_us;
+        self.spans().warm(keys, |held| due_us(held, every_us)).map_err(|error| internal(&error))?;
         let (mut rejects, mut placed) = (Vec::new(), Vec::with_capacity(batch.rows()));
         let mut times = batch.event_times_us.to_vec();
         if self.time == WindowTime::Processing {
@@ -164,6 +169,8 @@ impl GlobalAggregate {
     }
 
     fn advance_to(&mut self, watermark_us: i64, out: &mut Outputs) -> Result<(), StepFault> {
+        let every_us = self.trigger.every_us;
+        self.spans().warm_due(watermark_us, |held| due_us(held, every_us)).map_err(|error| internal(&error))?;
         let mut closing = Vec::new();
         while let Some(timer) = self.timers.peek_mut().filter(|timer| timer.0.0 <= watermark_us) {
             let Reverse((due_us, key_group, key)) = PeekMut::pop(timer);
@@ -180,6 +187,10 @@ impl GlobalAggregate {
         Ok(())
     }
 
+    fn spans(&mut self) -> Spans<'_> {
+        Spans { tables: &mut self.tables, first: self.key_groups.start, timers: &mut self.timers }
+    }
+
     /// Sets the timer of a key that was put back.
     fn watch(&mut self, key_group: u16, key: &[u8]) -> Result<(), TableError> {
         let number = self.number(key_group)?;
@@ -191,6 +202,12 @@ impl GlobalAggregate {
         }
         Ok(())
     }
+}
+
+/// When a key's window is over by time.
+fn due_us(held: &Held, every_us: Option<i64>) -> i64 {
+    let due_us = every_us.zip(held.sessions.first()).map(|(every_us, window)| window.start.saturating_add(every_us));
+    due_us.unwrap_or(i64::MAX)
 }
 
 impl KeyedOperator for GlobalAggregate {
@@ -235,8 +252,7 @@ impl KeyedOperator for GlobalAggregate {
 
     fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
         let number = self.number(key_group)?;
-        self.tables[number].for_each(entry);
-        Ok(())
+        self.tables[number].for_each(key_group, entry)
     }
 
     fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {
@@ -247,8 +263,7 @@ impl KeyedOperator for GlobalAggregate {
 
     fn restore_delete(&mut self, key_group: u16, key: &[u8]) -> Result<(), TableError> {
         let number = self.number(key_group)?;
-        self.tables[number].restore_delete(key);
-        Ok(())
+        self.tables[number].restore_delete(key_group, key)
     }
 
     fn part(&self, key_groups: Range<u16>) -> Box<dyn KeyedOperator> {
@@ -260,7 +275,8 @@ impl KeyedOperator for GlobalAggregate {
             layout: self.layout.clone(),
             tables: key_groups.clone().map(|_| table.clone()).collect(),
             key_groups,
-            timers: BinaryHeap::new(),
+            timers: Timers::new(),
+            hand: 0,
             ..*self
         })
     }
@@ -288,5 +304,16 @@ impl KeyedOperator for GlobalAggregate {
 
     fn byte_size(&self) -> usize {
         self.tables.iter().map(SpanTable::byte_size).sum()
+    }
+
+    fn evict(&mut self, bytes: usize, spill: &Spill) -> std::io::Result<usize> {
+        let mut hand = self.hand;
+        let evicted = self.spans().evict(&mut hand, bytes, spill, |_, _| false);
+        self.hand = hand;
+        evicted
+    }
+
+    fn cold_bytes(&self) -> u64 {
+        self.tables.iter().map(SpanTable::cold_bytes).sum()
     }
 }

@@ -21,7 +21,8 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{FieldRef, Schema, SchemaRef};
-use weir_state::table::SlotTable;
+use weir_state::Spill;
+use weir_state::table::{Leaving, SlotTable, TableError};
 use weir_stream::time::NO_WATERMARK;
 use weir_stream::{Batch, ChangeKind, Changes, Origin, Reject};
 
@@ -166,6 +167,7 @@ impl GroupAggregate {
 
     fn take_in(&mut self, keyed: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault> {
         let KeyedBatch { batch, keys } = keyed;
+        self.warm(keys).map_err(|error| internal(&error))?;
         let mut work = Work::default();
         let mut taken = self.timely(batch, keys, &mut work);
         let rows = taken.iter().map(|taken| taken.row);
@@ -325,9 +327,28 @@ impl GroupAggregate {
         Ok(())
     }
 
+    /// Brings the keys of a batch into memory.
+    fn warm(&mut self, keys: &KeyBatch) -> Result<(), TableError> {
+        if !self.table.has_cold() {
+            return Ok(());
+        }
+        let start = self.table.key_groups().start;
+        for (key_group, hash, key) in keys.iter() {
+            if let Some(slot) = self.table.warm(key_group, hash, key)? {
+                let number = usize::from(key_group - start);
+                self.expiry[number].note(slot, self.table.groups()[number].slots().last_us[slot as usize]);
+            }
+        }
+        Ok(())
+    }
+
     /// Event time has come to `watermark_us`: forgets the keys whose time to live is over.
-    fn forget(&mut self, watermark_us: i64) {
+    fn forget(&mut self, watermark_us: i64) -> Result<(), TableError> {
         self.watermark_us = self.watermark_us.max(watermark_us);
+        let Self { table, expiry, .. } = self;
+        table.warm_due(self.watermark_us, |number, state, slot| {
+            expiry[number].note(slot, state.last_us[slot as usize]);
+        })?;
         for (group, expiry) in self.table.groups_mut().iter_mut().zip(&mut self.expiry) {
             expiry
                 .advance(self.watermark_us, |slot| group.is_held(slot).then(|| group.slots().last_us[slot as usize]))
@@ -335,15 +356,26 @@ impl GroupAggregate {
                 .for_each(|slot| group.remove(slot));
         }
         self.compact();
+        Ok(())
     }
 
     fn compact(&mut self) {
         for (group, expiry) in self.table.groups_mut().iter_mut().zip(&mut self.expiry) {
             if group.compact() {
-                *expiry = Expiry::new(self.ttl_us);
-                group.held().for_each(|slot| expiry.note(slot, group.slots().last_us[slot as usize]));
+                expiry.renew(group.held().map(|slot| (slot, group.slots().last_us[slot as usize])));
             }
         }
+    }
+
+    /// See [`KeyedOperator::evict`](crate::KeyedOperator::evict).
+    fn write_away(&mut self, bytes: usize, spill: &Spill) -> std::io::Result<usize> {
+        let ttl_us = self.ttl_us;
+        let over_us = |state: &GroupState, slot: u32| Some(state.last_us[slot as usize].saturating_add(ttl_us?));
+        let evicted = self.table.evict(bytes, spill, |state, slot| Leaving::at(over_us(state, slot)));
+        for (group, expiry) in self.table.groups().iter().zip(&mut self.expiry) {
+            expiry.renew(group.held().map(|slot| (slot, group.slots().last_us[slot as usize])));
+        }
+        evicted
     }
 }
 

@@ -13,7 +13,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::collections::binary_heap::{BinaryHeap, PeekMut};
+use std::collections::binary_heap::PeekMut;
 use std::ops::Range;
 
 use arrow_array::cast::AsArray;
@@ -31,7 +31,7 @@ use super::finish::Place;
 use super::fire::{FIRED_BATCH_ROWS, Firing};
 use super::place::{Placed, arguments, beyond_time, not_an_insert, sort};
 use super::slots::Accumulators;
-use super::spans::{Joined, Session, SpanTable};
+use super::spans::{Joined, Session, SpanTable, Spans, Timers};
 use super::update::Touched;
 use super::{Aggregate, Emit, LateRows, STAGE, Showing, WindowSpec, WindowTime, fold};
 use crate::expression::{Expression, ExpressionError, type_name};
@@ -79,7 +79,9 @@ pub struct SessionAggregate {
     /// By key group of the range.
     pub(super) tables: Vec<SpanTable>,
     /// When which key is to be looked at.
-    timers: BinaryHeap<Reverse<(i64, u16, Box<[u8]>)>>,
+    pub(super) timers: Timers,
+    /// The key group that keys leave memory from next.
+    pub(super) hand: usize,
     /// Keys with sessions that changed since they were shown.
     pub(super) pending: BTreeSet<(u16, Box<[u8]>)>,
     pub(super) watermark_us: i64,
@@ -118,7 +120,8 @@ impl SessionAggregate {
             aggregates,
             tables: key_groups.clone().map(|_| table.clone()).collect(),
             key_groups,
-            timers: BinaryHeap::new(),
+            timers: Timers::new(),
+            hand: 0,
             pending: BTreeSet::new(),
             watermark_us: NO_WATERMARK,
             now_us: NO_WATERMARK,
@@ -148,6 +151,9 @@ impl SessionAggregate {
     /// Takes rows in: late rows and rejects go to `out`, and sessions that were shown and are no more.
     pub(super) fn take_in(&mut self, keyed: &KeyedBatch, out: &mut Outputs) -> Result<(), StepFault> {
         let (batch, keys) = (&keyed.batch, &keyed.keys);
+        let (watermark_us, lateness_us) = (self.watermark_us, self.showing.lateness_us);
+        let warmed = self.spans().warm(keys, |held| due(&held.sessions, watermark_us, lateness_us));
+        warmed.map_err(|error| super::internal(&error))?;
         let mut rejects = Vec::new();
         let gaps = self.gaps(batch, &mut rejects)?;
         let mut spans = vec![(0, 0); batch.rows()];
@@ -310,6 +316,9 @@ impl SessionAggregate {
     /// # Errors
     /// [`StepFault::Internal`] when a key in the state cannot be read.
     pub(super) fn advance_to(&mut self, watermark_us: i64, out: &mut Outputs) -> Result<(), StepFault> {
+        let (before_us, lateness_us) = (self.watermark_us, self.showing.lateness_us);
+        let warmed = self.spans().warm_due(watermark_us, |held| due(&held.sessions, before_us, lateness_us));
+        warmed.map_err(|error| super::internal(&error))?;
         self.show_pending_before(watermark_us, out)?;
         let (mut looked_at, mut closing, mut last_end) = (Vec::new(), Vec::new(), NO_WATERMARK);
         while let Some(timer) = self.timers.peek_mut().filter(|timer| timer.0.0 <= watermark_us) {
@@ -362,6 +371,10 @@ impl SessionAggregate {
         give_out(&self.firing, &self.tables, self.key_groups.start, sessions, kind, out)
     }
 
+    fn spans(&mut self) -> Spans<'_> {
+        Spans { tables: &mut self.tables, first: self.key_groups.start, timers: &mut self.timers }
+    }
+
     /// Sets the timer of a key that was put back.
     pub(super) fn watch(&mut self, key_group: u16, key: &[u8]) -> Result<(), TableError> {
         let throttled = self.showing.is_throttled();
@@ -384,7 +397,8 @@ impl SessionAggregate {
         Self {
             tables: key_groups.clone().map(|_| table.clone()).collect(),
             key_groups,
-            timers: BinaryHeap::new(),
+            timers: Timers::new(),
+            hand: 0,
             pending: BTreeSet::new(),
             late: LateRows::default(),
             layout: self.layout.clone(),

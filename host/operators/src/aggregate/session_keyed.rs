@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
 use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
 
 use super::WindowTime;
 use super::session::SessionAggregate;
-use super::spans::SpanTable;
+use super::spans::{SpanTable, Spans};
 use crate::key::KeyedBatch;
 use crate::keyed::{KeyedOperator, same};
 use crate::operator::{Outputs, StepFault};
@@ -60,7 +61,7 @@ impl KeyedOperator for SessionAggregate {
         if let Some(number) = key_group.checked_sub(self.key_groups.start)
             && let Some(table) = self.tables.get(usize::from(number))
         {
-            table.for_each(entry);
+            table.for_each(key_group, entry)?;
         }
         Ok(())
     }
@@ -71,8 +72,7 @@ impl KeyedOperator for SessionAggregate {
     }
 
     fn restore_delete(&mut self, key_group: u16, key: &[u8]) -> Result<(), TableError> {
-        self.table(key_group)?.restore_delete(key);
-        Ok(())
+        self.table(key_group)?.restore_delete(key_group, key)
     }
 
     fn part(&self, key_groups: Range<u16>) -> Box<dyn KeyedOperator> {
@@ -101,5 +101,16 @@ impl KeyedOperator for SessionAggregate {
 
     fn byte_size(&self) -> usize {
         self.tables.iter().map(SpanTable::byte_size).sum()
+    }
+
+    fn evict(&mut self, bytes: usize, spill: &Spill) -> std::io::Result<usize> {
+        let Self { tables, timers, pending, hand, .. } = self;
+        // What is to be shown stays: that it is, is not stored.
+        let stays = |key_group, key: &[u8]| !pending.is_empty() && pending.contains(&(key_group, key.into()));
+        Spans { tables, first: self.key_groups.start, timers }.evict(hand, bytes, spill, stays)
+    }
+
+    fn cold_bytes(&self) -> u64 {
+        self.tables.iter().map(SpanTable::cold_bytes).sum()
     }
 }

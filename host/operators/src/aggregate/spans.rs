@@ -7,13 +7,19 @@
 //! Stored per key, numbers little-endian: one byte [`SPANS_VERSION`], then each session: start, end and number of rows (8
 //! bytes each), one byte 1 if a result with this start has been given out, else 0, the length of the accumulators (4
 //! bytes), and they, as [`super::slots`] says.
+//!
+//! Keys may leave memory ([`SpanTable::evict`]); who asks for one brings it there first ([`SpanTable::warm`]).
+
+mod cold;
 
 use std::collections::HashMap;
 
-use weir_state::table::{DeltaWriter, Slots, TableError};
+use weir_state::table::{ColdKeys, DeltaWriter, Slots, TableError};
 
 use super::merge::{MergeOverflow, Pair};
 use super::slots::Accumulators;
+
+pub(super) use cold::{Spans, Timers};
 
 pub(super) const SPANS_VERSION: u8 = 1;
 
@@ -40,6 +46,8 @@ pub(super) struct Held {
     pub due_us: i64,
     is_dirty: bool,
     is_durable: bool,
+    /// Whether it was asked for since keys left memory for the last time.
+    is_recent: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -51,6 +59,9 @@ pub(super) struct SpanTable {
     live: usize,
     dirty: Vec<Box<[u8]>>,
     key_bytes: usize,
+    /// Keys that are not in memory.
+    cold: ColdKeys,
+    cold_sessions: usize,
 }
 
 /// What became of the sessions of a batch before its rows were folded.
@@ -65,19 +76,22 @@ pub(super) struct Joined {
 impl SpanTable {
     pub(super) fn new(empty: Accumulators) -> Self {
         let (accumulators, keys, dirty) = (empty.clone(), HashMap::new(), Vec::new());
-        Self { keys, accumulators, empty, slots: 0, live: 0, dirty, key_bytes: 0 }
+        let cold = ColdKeys::default();
+        Self { keys, accumulators, empty, slots: 0, live: 0, dirty, key_bytes: 0, cold, cold_sessions: 0 }
     }
 
     pub(super) fn get(&mut self, key: &[u8]) -> Option<&mut Held> {
         self.keys.get_mut(key)
     }
 
+    /// The keys in memory.
     pub(super) fn keys(&self) -> impl Iterator<Item = (&[u8], &Held)> {
         self.keys.iter().map(|(key, held)| (&**key, held))
     }
 
+    /// Those that are not in memory count too.
     pub(super) fn sessions(&self) -> usize {
-        self.live
+        self.live + self.cold_sessions
     }
 
     fn held(&mut self, key: &[u8]) -> &mut Held {
@@ -187,9 +201,12 @@ impl SpanTable {
 
     /// Moves the live slots together when most are not.
     pub(super) fn sweep(&mut self) {
-        if (self.slots as usize) < MIN_SWEEP || self.live * 2 > self.slots as usize {
-            return;
+        if (self.slots as usize) >= MIN_SWEEP && self.live * 2 <= self.slots as usize {
+            self.pack();
         }
+    }
+
+    fn pack(&mut self) {
         let mut pairs = Vec::with_capacity(self.live);
         for session in self.keys.values_mut().flat_map(|held| &mut held.sessions) {
             let to = pairs.len() as u32;
@@ -217,34 +234,37 @@ impl SpanTable {
                 self.keys.remove(&key);
                 continue;
             }
-            held.is_durable = true;
+            (held.is_durable, held.is_recent) = (true, true);
             write(&held.sessions, &self.accumulators, &mut value);
             delta.put(key_group, &key, &value);
         }
     }
 
-    pub(super) fn for_each(&self, entry: &mut dyn FnMut(&[u8], &[u8])) {
+    pub(super) fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
         let mut value = Vec::new();
         for (key, held) in self.keys.iter().filter(|(_, held)| !held.sessions.is_empty()) {
             write(&held.sessions, &self.accumulators, &mut value);
             entry(key, &value);
         }
+        self.cold.for_each(key_group, entry)
     }
 
     /// Puts a stored key back.
     pub(super) fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {
-        self.restore_delete(key);
+        self.restore_delete(key_group, key)?;
         self.read(key, value).map_err(|reason| TableError::Value { key_group, reason })?;
         self.held(key).is_durable = true;
         self.sweep();
         Ok(())
     }
 
-    pub(super) fn restore_delete(&mut self, key: &[u8]) {
+    pub(super) fn restore_delete(&mut self, key_group: u16, key: &[u8]) -> Result<(), TableError> {
+        self.warm(key_group, key)?;
         if let Some(held) = self.keys.remove(key) {
             self.live -= held.sessions.len();
             self.key_bytes -= key.len();
         }
+        Ok(())
     }
 
     fn read(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
@@ -282,7 +302,7 @@ impl SpanTable {
     pub(super) fn byte_size(&self) -> usize {
         let entry = size_of::<Held>() + size_of::<Box<[u8]>>();
         let sessions = self.live * size_of::<Session>();
-        self.accumulators.byte_size() + self.keys.len() * entry + sessions + self.key_bytes
+        self.accumulators.byte_size() + self.keys.len() * entry + sessions + self.key_bytes + self.cold.byte_size()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
 
 use super::{LEFT, RIGHT, STAGE, StreamJoin};
@@ -43,8 +44,7 @@ impl KeyedOperator for StreamJoin {
     }
 
     fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
-        self.sides.iter().for_each(|side| side.for_each(key_group, entry));
-        Ok(())
+        self.sides.iter().try_for_each(|side| side.for_each(key_group, entry))
     }
 
     fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {
@@ -91,5 +91,17 @@ impl KeyedOperator for StreamJoin {
         let waiting: usize = self.waiting.iter().map(std::collections::BinaryHeap::capacity).sum();
         let sides: usize = self.sides.iter().map(weir_state::table::RowsTable::byte_size).sum();
         sides + waiting * size_of::<(i64, weir_state::table::RowId)>()
+    }
+
+    fn evict(&mut self, bytes: usize, spill: &Spill) -> std::io::Result<usize> {
+        let mut evicted = 0;
+        for side in &mut self.sides {
+            evicted += side.evict(bytes.saturating_sub(evicted), spill)?;
+        }
+        Ok(evicted)
+    }
+
+    fn cold_bytes(&self) -> u64 {
+        self.sides.iter().map(weir_state::table::RowsTable::cold_bytes).sum()
     }
 }

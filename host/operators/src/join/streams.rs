@@ -181,6 +181,7 @@ impl StreamJoin {
         let bucket = |time_us: i64, beyond: i64| self.buckets.pane_of(time_us).map_or(beyond, |(start, _)| start);
         let buckets = bucket(*meets.start(), i64::MIN)..=bucket(*meets.end(), i64::MAX);
         let (group, hash) = (arriving.keys.key_groups()[number], arriving.keys.hashes()[number]);
+        self.sides[other].warm(buckets.clone(), group, hash).map_err(|error| internal(&error))?;
         let found = self.sides[other].find(buckets, group, hash, arriving.keys.key(number));
         for id in found {
             let time_us = self.sides[other].time_us(id).unwrap_or(NO_WATERMARK);
@@ -328,7 +329,12 @@ impl StreamJoin {
         self.watermark_us = watermark_us;
         let mut due: Vec<(i64, usize, RowId)> = Vec::new();
         for side in [LEFT, RIGHT] {
-            due.extend(self.take_due(side).into_iter().map(|(time_us, id)| (time_us, side, id)));
+            for (time_us, id) in self.take_due(side) {
+                self.sides[side].warm_row(id).map_err(|error| internal(&error))?;
+                if self.sides[side].row(id).is_some() && !self.sides[side].is_marked(id) {
+                    due.push((time_us, side, id));
+                }
+            }
         }
         due.sort_unstable();
         for rows in due.chunk_by(|a, b| a.1 == b.1).flat_map(|run| run.chunks(PAIRS_AT_ONCE)) {
@@ -345,7 +351,7 @@ impl StreamJoin {
         Ok(())
     }
 
-    /// The rows of a side that nothing can match any more, and nothing has, by time.
+    /// The rows of a side that nothing can match any more, by time; something may have matched them, or they are gone.
     pub(super) fn take_due(&mut self, side: usize) -> Vec<(i64, RowId)> {
         let mut due = Vec::new();
         while let Some(Reverse((time_us, id))) = self.waiting[side].peek().copied() {
@@ -353,9 +359,7 @@ impl StreamJoin {
                 break;
             }
             self.waiting[side].pop();
-            if self.sides[side].row(id).is_some() && !self.sides[side].is_marked(id) {
-                due.push((time_us, id));
-            }
+            due.push((time_us, id));
         }
         due
     }

@@ -17,7 +17,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use weir_state::table::{DeltaWriter, MapTable, NewRow, RowId, RowsTable, StateValue, TableError};
+use weir_state::Spill;
+use weir_state::table::{DeltaWriter, Leaving, MapTable, NewRow, RowId, RowsTable, StateValue, TableError};
 use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
 use weir_stream::{Batch, ChangeKind, Reject};
 
@@ -277,14 +278,18 @@ impl TemporalJoin {
     }
 
     /// Gives out left rows beside what was valid at their time.
-    fn give(&self, rows: &[(i64, RowId)], out: &mut Outputs) -> Result<(), StepFault> {
+    fn give(&mut self, rows: &[(i64, RowId)], out: &mut Outputs) -> Result<(), StepFault> {
+        for (_, id) in rows {
+            self.warm(*id).map_err(|error| internal(&error))?;
+        }
         let (mut left, mut right, mut times_us) = (Vec::new(), Vec::new(), Vec::new());
         for (time_us, id) in rows {
+            let Some(row) = self.left.row(*id) else { continue };
             let key = stored_key(self.left.key(*id).unwrap_or_default());
             let versions = self.versions.get(id.key_group, &key);
             let version = versions.and_then(|versions| versions.at(*time_us)?.row.as_deref());
             if version.is_some() || self.kind == JoinKind::Left {
-                left.push(self.left.row(*id));
+                left.push(Some(row));
                 right.push(version);
                 times_us.push(*time_us);
             }
@@ -295,14 +300,19 @@ impl TemporalJoin {
         Ok(())
     }
 
+    /// Brings a left row and the versions of its key into memory.
+    fn warm(&mut self, id: RowId) -> Result<(), TableError> {
+        self.left.warm_row(id)?;
+        let key = stored_key(self.left.key(id).unwrap_or_default());
+        self.versions.warm(id.key_group, &key).map(drop)
+    }
+
     /// Left rows that the watermark has passed, by time.
     fn take_due(&mut self) -> Vec<(i64, RowId)> {
         let mut due = Vec::new();
         while let Some(Reverse((time_us, id))) = self.waiting.peek().copied().filter(|next| self.is_past(next.0.0)) {
             self.waiting.pop();
-            if self.left.row(id).is_some() {
-                due.push((time_us, id));
-            }
+            due.push((time_us, id));
         }
         due
     }
@@ -316,6 +326,7 @@ impl TemporalJoin {
     fn prune(&mut self) -> Result<(), StepFault> {
         while self.ending.peek().is_some_and(|Reverse((from_us, _, _))| *from_us <= self.watermark_us) {
             let Some(Reverse((_, key_group, key))) = self.ending.pop() else { break };
+            self.versions.warm(key_group, &key).map_err(|error| internal(&error))?;
             let held = self.versions.get(key_group, &key);
             let Some(left) = held.and_then(|versions| versions.pruned(self.watermark_us)) else { continue };
             let left = Some(left).filter(|left| !left.0.is_empty());
@@ -356,9 +367,8 @@ impl KeyedOperator for TemporalJoin {
     }
 
     fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
-        self.left.for_each(key_group, entry);
-        self.versions.for_each(key_group, entry);
-        Ok(())
+        self.left.for_each(key_group, entry)?;
+        self.versions.for_each(key_group, entry)
     }
 
     fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {
@@ -421,5 +431,15 @@ impl KeyedOperator for TemporalJoin {
     fn byte_size(&self) -> usize {
         let waiting = self.waiting.capacity() * size_of::<(i64, RowId)>();
         self.left.byte_size() + self.versions.byte_size() + waiting + self.ending.capacity() * 32
+    }
+
+    /// What ends versions stays in memory, so time asks for none of them.
+    fn evict(&mut self, bytes: usize, spill: &Spill) -> std::io::Result<usize> {
+        let evicted = self.left.evict(bytes, spill)?;
+        Ok(evicted + self.versions.evict(bytes.saturating_sub(evicted), spill, |_| Leaving::UntilAsked)?)
+    }
+
+    fn cold_bytes(&self) -> u64 {
+        self.left.cold_bytes() + self.versions.cold_bytes()
     }
 }

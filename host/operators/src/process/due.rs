@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use weir_stream::TimeDomain;
+use weir_stream::{KeyedContract, TimeDomain};
 
 use super::held::Held;
+use super::next_us;
 
 /// A key in a list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +45,13 @@ impl DueList {
             list.remove(&Listed { time_us, key_group, key: key.into() });
         }
         list.insert(Listed { time_us: due_us, key_group, key: key.into() });
+    }
+
+    /// Lists a key in both domains.
+    pub(super) fn list_key(&mut self, contract: &KeyedContract, key_group: u16, key: &[u8], held: &Held) {
+        for domain in [TimeDomain::Event, TimeDomain::Processing] {
+            self.list(domain, next_us(contract, held, domain), key_group, key, held);
+        }
     }
 
     /// Takes out the first key that stands at `until_us` or before.

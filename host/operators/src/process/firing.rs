@@ -27,6 +27,12 @@ impl ProcessStep {
     /// Fires everything that is due by `until_us`.
     pub(super) fn fire_due(&mut self, domain: TimeDomain, until_us: i64, out: &mut Outputs) -> Result<(), StepFault> {
         self.list_all();
+        if domain == TimeDomain::Event {
+            let Self { table, due, spec, .. } = self;
+            let warmed =
+                table.warm_due(until_us, |key_group, key, held| due.list_key(&spec.contract, key_group, key, held));
+            warmed.map_err(|error| StepFault::Internal(error.to_string()))?;
+        }
         let until_us = if until_us == END_OF_TIME { self.last_pending_us() } else { until_us };
         for _ in 0..CALLS_PER_ADVANCE {
             let due = self.take_due(domain, until_us)?;

@@ -3,12 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use weir_state::table::{DeltaWriter, TableError};
+use weir_state::Spill;
+use weir_state::table::{DeltaWriter, Leaving, TableError};
 use weir_stream::{FunctionFault, TimeDomain};
 
-use super::ProcessStep;
 use super::call::Work;
-use crate::key::KeyedBatch;
+use super::held::Held;
+use super::{ProcessStep, next_timer, next_us};
+use crate::key::{KeyBatch, KeyedBatch};
 use crate::keyed::{KeyedOperator, NextFunction, same};
 use crate::operator::{Outputs, StepFault};
 
@@ -18,6 +20,7 @@ impl KeyedOperator for ProcessStep {
             return Ok(());
         }
         self.list_all();
+        self.warm(&rows.keys).map_err(|error| internal(&error))?;
         self.pieces(rows).into_iter().try_for_each(|piece| self.work(Work::Rows(rows), piece, out))
     }
 
@@ -56,8 +59,7 @@ impl KeyedOperator for ProcessStep {
     }
 
     fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
-        self.table.for_each(key_group, entry);
-        Ok(())
+        self.table.for_each(key_group, entry)
     }
 
     fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {
@@ -90,4 +92,43 @@ impl KeyedOperator for ProcessStep {
     fn byte_size(&self) -> usize {
         self.table.byte_size()
     }
+
+    /// Keys that wait for the clock stay.
+    fn evict(&mut self, bytes: usize, spill: &Spill) -> std::io::Result<usize> {
+        let contract = &self.spec.contract;
+        let leaving = |held: &Held| match next_timer(contract, held, TimeDomain::Processing) {
+            Some(_) => Leaving::Stays,
+            None => Leaving::at(next_us(contract, held, TimeDomain::Event)),
+        };
+        let evicted = self.table.evict(bytes, spill, leaving);
+        if !matches!(evicted, Ok(0)) {
+            self.list_anew();
+        }
+        evicted
+    }
+
+    fn cold_bytes(&self) -> u64 {
+        self.table.cold_bytes()
+    }
+}
+
+impl ProcessStep {
+    /// Brings the keys of a batch into memory.
+    fn warm(&mut self, keys: &KeyBatch) -> Result<(), TableError> {
+        if !self.table.has_cold() {
+            return Ok(());
+        }
+        for (key_group, _, key) in keys.iter() {
+            if self.table.warm(key_group, key)?
+                && let Some(held) = self.table.get(key_group, key)
+            {
+                self.due.list_key(&self.spec.contract, key_group, key, held);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn internal(error: &TableError) -> StepFault {
+    StepFault::Internal(error.to_string())
 }

@@ -8,11 +8,11 @@ use weir_stream::{
     FunctionFault, StateChange, StateContract, StateEntries, StateKind, TimeDomain, TimerAction, TimerChange,
 };
 
+use super::ProcessStep;
 use super::call::CalledKey;
 use super::entries::EntryCodec;
 use super::firing::Firing;
 use super::held::{Held, Pending};
-use super::{ProcessStep, next_us};
 use crate::operator::StepFault;
 
 /// What brought a call about.
@@ -194,9 +194,7 @@ impl ProcessStep {
                     *held = None;
                     return;
                 }
-                for domain in [TimeDomain::Event, TimeDomain::Processing] {
-                    due.list(domain, next_us(&spec.contract, new, domain), *key_group, key, new);
-                }
+                due.list_key(&spec.contract, *key_group, key, new);
             };
             table.update(*key_group, key, change).map_err(|error| StepFault::Internal(error.to_string()))?;
         }

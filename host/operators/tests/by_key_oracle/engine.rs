@@ -9,6 +9,8 @@ use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use weir_operators::by_key::PerKey;
 use weir_operators::{ByKey, KeyEncoder, KeyedOperator, Outputs, split};
+use weir_state::Spill;
+use weir_state::sim::SimDisk;
 use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::{BoundedDisorder, CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
@@ -102,6 +104,7 @@ pub struct Engine<S: PerKey> {
     appended: Vec<Result>,
     table: BTreeMap<(Option<String>, Option<i64>), Result>,
     late: Vec<i64>,
+    spill: Spill,
 }
 
 impl<S: PerKey> Engine<S> {
@@ -110,8 +113,9 @@ impl<S: PerKey> Engine<S> {
         let keys = KeyEncoder::new(&key(), &schema(), KEY_GROUPS).unwrap();
         let (tasks, deltas, table) = (Vec::new(), Deltas::default(), BTreeMap::new());
         let (appended, late) = (Vec::new(), Vec::new());
+        let spill = Spill::new(Arc::new(SimDisk::new()), "/state".into());
         let mut engine =
-            Self { keys, step, is_table, tasks, watermark_us: NO_WATERMARK, deltas, appended, table, late };
+            Self { keys, step, is_table, tasks, watermark_us: NO_WATERMARK, deltas, appended, table, late, spill };
         engine.start([1, 2, 4][random.below(3) as usize], false);
         let mut watermark = CombinedWatermark::new(partitions.len());
         let mut next = vec![0; partitions.len()];
@@ -126,6 +130,9 @@ impl<S: PerKey> Engine<S> {
             }
             if random.one_in(4) {
                 engine.tasks.iter_mut().for_each(|task| task.seal(&mut engine.deltas));
+                if random.one_in(2) {
+                    engine.write_away(if random.one_in(2) { 1 } else { usize::MAX });
+                }
                 if random.one_in(2) {
                     engine.start([1, 2, 4][random.below(3) as usize], random.one_in(2));
                 }
@@ -152,10 +159,14 @@ impl<S: PerKey> Engine<S> {
             for group in groups {
                 let mut part = made.part(group..group + 1);
                 let target: &mut dyn KeyedOperator = if in_parts { part.as_mut() } else { &mut made };
-                for (_, key, value) in self.deltas.0.iter().filter(|(of, _, _)| *of == group) {
+                let entries = self.deltas.0.iter().filter(|(of, _, _)| *of == group);
+                for (number, (_, key, value)) in entries.enumerate() {
                     match value {
                         Some(value) => target.restore_put(group, key, value).unwrap(),
                         None => target.restore_delete(group, key).unwrap(),
+                    }
+                    if number % 7 == 6 {
+                        target.evict(usize::MAX, &self.spill).unwrap();
                     }
                 }
                 if in_parts {
@@ -165,6 +176,13 @@ impl<S: PerKey> Engine<S> {
             made
         };
         self.tasks = (0..tasks).map(task).collect();
+    }
+
+    fn write_away(&mut self, bytes: usize) {
+        for task in &mut self.tasks {
+            task.evict(bytes, &self.spill).unwrap();
+            assert!(bytes < usize::MAX || task.keys() == 0 || task.cold_bytes() > 0, "nothing left memory");
+        }
     }
 
     fn process(&mut self, batch: Batch) {

@@ -5,12 +5,18 @@
 //!
 //! Stored per key: the key as it is, and the value in the owner's versioned encoding. A delta puts a key's whole value
 //! or deletes the key. Owners that keep several tables in one step set them apart by the key's first byte.
+//!
+//! Keys may leave memory ([`MapTable::evict`]). Who changes a key has it in memory again; who only reads brings it there
+//! first ([`MapTable::warm`]).
+
+mod cold;
 
 use std::ops::Range;
 
 use hashbrown::HashTable;
 use weir_stream::key;
 
+use super::cold_keys::ColdKeys;
 use super::index::spread;
 use super::{DeltaWriter, TableError};
 
@@ -35,6 +41,8 @@ pub struct MapTable<V> {
     key_groups: Range<u16>,
     /// One per key group of the range.
     maps: Vec<KeyMap<V>>,
+    /// The map that keys leave from next.
+    hand: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +57,8 @@ struct KeyMap<V> {
     /// Durable keys removed since the last seal.
     removed: Vec<Box<[u8]>>,
     heap_bytes: usize,
+    /// Keys that are not in memory.
+    cold: ColdKeys,
 }
 
 #[derive(Debug, Clone)]
@@ -57,19 +67,21 @@ struct Slot<V> {
     value: Option<V>,
     is_dirty: bool,
     is_durable: bool,
+    /// Whether it was asked for since keys left its map for the last time.
+    is_recent: bool,
 }
 
 impl<V> Default for KeyMap<V> {
     fn default() -> Self {
-        let (table, slots) = (HashTable::new(), Vec::new());
-        Self { table, slots, free: Vec::new(), dirty: Vec::new(), removed: Vec::new(), heap_bytes: 0 }
+        let (table, slots, cold) = (HashTable::new(), Vec::new(), ColdKeys::default());
+        Self { table, slots, free: Vec::new(), dirty: Vec::new(), removed: Vec::new(), heap_bytes: 0, cold }
     }
 }
 
 impl<V: StateValue> MapTable<V> {
     pub fn new(key_groups: Range<u16>) -> Self {
         let maps = key_groups.clone().map(|_| KeyMap::default()).collect();
-        Self { key_groups, maps }
+        Self { key_groups, maps, hand: 0 }
     }
 
     pub fn key_groups(&self) -> Range<u16> {
@@ -84,7 +96,7 @@ impl<V: StateValue> MapTable<V> {
         Ok(&mut self.maps[usize::from(key_group - first)])
     }
 
-    /// The value of a key.
+    /// The value of a key that is in memory; see [`MapTable::warm`].
     pub fn get(&self, key_group: u16, key: &[u8]) -> Option<&V> {
         let map = self.maps.get(usize::from(key_group.checked_sub(self.key_groups.start)?))?;
         map.slots[map.find(key::hash(key), key)? as usize].value.as_ref()
@@ -94,20 +106,22 @@ impl<V: StateValue> MapTable<V> {
     /// what is to be held from now on, `None` for nothing.
     ///
     /// # Errors
-    /// When the key group is not of this task.
+    /// When the key group is not of this task, or the key cannot be read back.
     pub fn update<R>(
         &mut self,
         key_group: u16,
         key: &[u8],
         change: impl FnOnce(&mut Option<V>) -> R,
     ) -> Result<R, TableError> {
-        Ok(self.map(key_group)?.update(key, change))
+        let map = self.map(key_group)?;
+        map.warm(key_group, key)?;
+        Ok(map.update(key, change))
     }
 
     /// Holds `value` under a key.
     ///
     /// # Errors
-    /// When the key group is not of this task.
+    /// As [`MapTable::update`].
     pub fn put(&mut self, key_group: u16, key: &[u8], value: V) -> Result<Option<V>, TableError> {
         self.update(key_group, key, |held| held.replace(value))
     }
@@ -115,12 +129,12 @@ impl<V: StateValue> MapTable<V> {
     /// Lets go of a key and answers its value.
     ///
     /// # Errors
-    /// When the key group is not of this task.
+    /// As [`MapTable::update`].
     pub fn remove(&mut self, key_group: u16, key: &[u8]) -> Result<Option<V>, TableError> {
         self.update(key_group, key, Option::take)
     }
 
-    /// All keys with their values, by key group; in no order within one.
+    /// All keys in memory with their values, by key group; in no order within one.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &[u8], &V)> {
         let numbered = self.key_groups.clone().zip(&self.maps);
         numbered.flat_map(|(key_group, map)| map.iter().map(move |(key, value)| (key_group, key, value)))
@@ -140,7 +154,9 @@ impl<V: StateValue> MapTable<V> {
     /// When the value cannot have been written by such a table.
     pub fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {
         let value = V::read(value).map_err(|reason| TableError::Value { key_group, reason })?;
-        self.map(key_group)?.restore(key, Some(value));
+        let map = self.map(key_group)?;
+        map.warm(key_group, key)?;
+        map.restore(key, Some(value));
         Ok(())
     }
 
@@ -149,7 +165,9 @@ impl<V: StateValue> MapTable<V> {
     /// # Errors
     /// When the key group is not of this task.
     pub fn restore_delete(&mut self, key_group: u16, key: &[u8]) -> Result<(), TableError> {
-        self.map(key_group)?.restore(key, None);
+        let map = self.map(key_group)?;
+        map.warm(key_group, key)?;
+        map.restore(key, None);
         Ok(())
     }
 
@@ -166,26 +184,31 @@ impl<V: StateValue> MapTable<V> {
 
     /// Every entry of one key group as a delta would put it: what a snapshot of the key group holds. Meant for the
     /// moment after a seal.
-    pub fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) {
+    ///
+    /// # Errors
+    /// When keys cannot be read back: what was given out then is not the whole.
+    pub fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
         let group = key_group.checked_sub(self.key_groups.start).map(usize::from);
-        let Some(map) = group.and_then(|group| self.maps.get(group)) else { return };
+        let Some(map) = group.and_then(|group| self.maps.get(group)) else { return Ok(()) };
         let mut bytes = Vec::new();
         for (key, value) in map.iter() {
             bytes.clear();
             value.write(&mut bytes);
             entry(key, &bytes);
         }
+        map.cold.for_each(key_group, entry)
     }
 
+    /// Keys held, also those that are not in memory.
     pub fn len(&self) -> usize {
-        self.maps.iter().map(|map| map.table.len()).sum()
+        self.maps.iter().map(|map| map.table.len() + map.cold.len()).sum()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes held.
+    /// Bytes held in memory.
     pub fn byte_size(&self) -> usize {
         self.maps.iter().map(KeyMap::byte_size).sum()
     }
@@ -233,7 +256,7 @@ impl<V: StateValue> KeyMap<V> {
 
     fn insert(&mut self, hash: u64, key: &[u8], value: V) -> u32 {
         self.heap_bytes += key.len() + value.heap_bytes();
-        let slot = Slot { key: key.into(), value: Some(value), is_dirty: false, is_durable: false };
+        let slot = Slot { key: key.into(), value: Some(value), is_dirty: false, is_durable: false, is_recent: false };
         let number = match self.free.pop() {
             Some(number) => {
                 self.slots[number as usize] = slot;
@@ -276,7 +299,7 @@ impl<V: StateValue> KeyMap<V> {
             if !std::mem::take(&mut slot.is_dirty) {
                 continue;
             }
-            slot.is_durable = true;
+            (slot.is_durable, slot.is_recent) = (true, true);
             value.clear();
             if let Some(held) = &slot.value {
                 held.write(value);
@@ -300,7 +323,8 @@ impl<V: StateValue> KeyMap<V> {
 
     fn byte_size(&self) -> usize {
         let lists = (self.free.capacity() + self.dirty.capacity()) * size_of::<u32>();
-        self.table.allocation_size() + self.slots.capacity() * size_of::<Slot<V>>() + lists + self.heap_bytes
+        let slots = self.slots.capacity() * size_of::<Slot<V>>();
+        self.table.allocation_size() + slots + lists + self.heap_bytes + self.cold.byte_size()
     }
 }
 

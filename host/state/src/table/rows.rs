@@ -12,11 +12,17 @@
 //! | tag, bucket                                | deletion                                          | every row of that bucket is gone |
 //!
 //! What a mark says, and the bytes of a row, are the owner's.
+//!
+//! The rows of a bucket and key group may leave memory together ([`RowsTable::evict`]). Who changes them has them in memory
+//! again; who only looks brings them there first ([`RowsTable::warm`], [`RowsTable::warm_row`]).
+
+mod cold;
 
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 
 use super::{BUCKET_BYTES, DeltaWriter, KeyIndex, TableError, bucket_bytes, split_key};
+use cold::Held;
 
 /// One row's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,9 +48,11 @@ pub struct NewRow<'a> {
 pub struct RowsTable {
     tag: u8,
     key_groups: Range<u16>,
-    buckets: BTreeMap<i64, Vec<Option<Box<Bucket>>>>,
+    buckets: BTreeMap<i64, Vec<Held>>,
     /// Durable buckets dropped since the last seal.
     dropped: Vec<(u16, i64)>,
+    /// Seals so far: how cold rows are, is told by the seal before their last touch.
+    seals: u64,
 }
 
 /// No next row.
@@ -62,6 +70,8 @@ struct Bucket {
     sealed: u32,
     /// Durable rows marked since the last seal.
     marked: Vec<u32>,
+    /// The seal before the last touch.
+    touched_at: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,31 +86,40 @@ struct Row {
 
 impl RowsTable {
     pub fn new(tag: u8, key_groups: Range<u16>) -> Self {
-        Self { tag, key_groups, buckets: BTreeMap::new(), dropped: Vec::new() }
+        Self { tag, key_groups, buckets: BTreeMap::new(), dropped: Vec::new(), seals: 0 }
     }
 
+    /// The rows of a bucket, made if absent, read back if they were cold.
     fn bucket(&mut self, bucket: i64, key_group: u16) -> Result<&mut Bucket, TableError> {
         let Range { start: first, end } = self.key_groups;
         if !self.key_groups.contains(&key_group) {
             return Err(TableError::ForeignKeyGroup { key_group, first, end });
         }
-        let groups = self.buckets.entry(bucket).or_insert_with(|| (first..end).map(|_| None).collect());
-        Ok(groups[usize::from(key_group - first)].get_or_insert_default())
+        let groups = self.buckets.entry(bucket).or_insert_with(|| (first..end).map(|_| Held::Nothing).collect());
+        let held = &mut groups[usize::from(key_group - first)];
+        match held {
+            Held::Hot(_) => {}
+            Held::Nothing => *held = Held::Hot(Box::default()),
+            Held::Cold(cold) => *held = Held::Hot(Box::new(cold.read(key_group)?)),
+        }
+        let bucket = held.hot_mut().expect("it was put there just now");
+        bucket.touched_at = self.seals;
+        Ok(bucket)
     }
 
     fn held(&self, bucket: i64, key_group: u16) -> Option<&Bucket> {
         let group = key_group.checked_sub(self.key_groups.start)?;
-        self.buckets.get(&bucket)?.get(usize::from(group))?.as_deref()
+        self.buckets.get(&bucket)?.get(usize::from(group))?.hot()
     }
 
     /// # Errors
-    /// When the key group is not of this task.
+    /// When the key group is not of this task, or the rows of its bucket cannot be read back.
     pub fn insert(&mut self, bucket: i64, key_group: u16, row: NewRow) -> Result<RowId, TableError> {
         let number = self.bucket(bucket, key_group)?.push(row);
         Ok(RowId { bucket, key_group, number })
     }
 
-    /// The rows of a key in a range of buckets: by bucket, then in the order in which they came.
+    /// The rows of a key in a range of buckets, of those that are in memory: by bucket, then in the order in which they came.
     pub fn find(
         &self,
         buckets: RangeInclusive<i64>,
@@ -110,7 +129,7 @@ impl RowsTable {
     ) -> impl Iterator<Item = RowId> {
         let group = key_group.checked_sub(self.key_groups.start).map(usize::from);
         let groups = self.buckets.range(buckets).filter_map(move |(start, groups)| {
-            let bucket = groups.get(group?)?.as_deref()?;
+            let bucket = groups.get(group?)?.hot()?;
             Some((*start, bucket, bucket.first(hash, key)?))
         });
         groups.flat_map(move |(start, bucket, first)| {
@@ -118,7 +137,7 @@ impl RowsTable {
         })
     }
 
-    /// The bytes of a row, if it is held.
+    /// The bytes of a row, if it is held in memory.
     pub fn row(&self, id: RowId) -> Option<&[u8]> {
         let bucket = self.held(id.bucket, id.key_group)?;
         (id.number < bucket.rows.len() as u32).then(|| bucket.bytes_of(id.number))
@@ -155,17 +174,22 @@ impl RowsTable {
     pub fn drop_bucket(&mut self, bucket: i64) {
         let groups = self.buckets.remove(&bucket).unwrap_or_default();
         for (key_group, held) in self.key_groups.clone().zip(groups) {
-            if held.is_some_and(|held| held.sealed > 0) {
+            let is_durable = match held {
+                Held::Nothing => false,
+                Held::Hot(bucket) => bucket.sealed > 0,
+                Held::Cold(_) => true,
+            };
+            if is_durable {
                 self.dropped.push((key_group, bucket));
             }
         }
     }
 
-    /// Every row held, with its time and whether it is marked: by bucket, key group and number.
+    /// Every row in memory, with its time and whether it is marked: by bucket, key group and number.
     pub fn rows(&self) -> impl Iterator<Item = (RowId, i64, bool)> {
         self.buckets.iter().flat_map(move |(start, groups)| {
             let held = self.key_groups.clone().zip(groups);
-            let held = held.filter_map(|(key_group, bucket)| Some((key_group, bucket.as_deref()?)));
+            let held = held.filter_map(|(key_group, bucket)| Some((key_group, bucket.hot()?)));
             held.flat_map(move |(key_group, bucket)| {
                 let id = move |number| RowId { bucket: *start, key_group, number };
                 (0u32..).zip(&bucket.rows).map(move |(number, row)| (id(number), row.time_us, row.is_marked))
@@ -175,6 +199,7 @@ impl RowsTable {
 
     /// Writes what changed since the last seal and starts anew.
     pub fn seal(&mut self, delta: &mut dyn DeltaWriter) {
+        self.seals += 1;
         for (key_group, bucket) in self.dropped.drain(..) {
             delta.delete(key_group, &stored_bucket(self.tag, bucket));
         }
@@ -182,7 +207,7 @@ impl RowsTable {
         for (start, groups) in &mut self.buckets {
             let mut stored = stored_bucket(self.tag, *start);
             let held = self.key_groups.clone().zip(groups);
-            for (key_group, bucket) in held.filter_map(|(group, bucket)| Some((group, bucket.as_deref_mut()?))) {
+            for (key_group, bucket) in held.filter_map(|(group, bucket)| Some((group, bucket.hot_mut()?))) {
                 bucket.seal(key_group, &mut stored, &mut value, delta);
             }
         }
@@ -231,8 +256,8 @@ impl RowsTable {
             return Err(TableError::DeleteOfOneKey { key_group });
         }
         if let Some(groups) = self.buckets.get_mut(&bucket) {
-            groups[usize::from(key_group - first)] = None;
-            if groups.iter().all(Option::is_none) {
+            groups[usize::from(key_group - first)] = Held::Nothing;
+            if groups.iter().all(|held| matches!(held, Held::Nothing)) {
                 self.buckets.remove(&bucket);
             }
         }
@@ -244,10 +269,15 @@ impl RowsTable {
     /// # Errors
     /// When a key group of the part is not of this task.
     pub fn absorb(&mut self, part: Self) -> Result<(), TableError> {
+        let Range { start: first, end } = self.key_groups;
         for (start, groups) in part.buckets {
             let held = part.key_groups.clone().zip(groups);
-            for (key_group, bucket) in held.filter_map(|(group, bucket)| Some((group, bucket?))) {
-                *self.bucket(start, key_group)? = *bucket;
+            for (key_group, held) in held.filter(|(_, held)| !matches!(held, Held::Nothing)) {
+                if !self.key_groups.contains(&key_group) {
+                    return Err(TableError::ForeignKeyGroup { key_group, first, end });
+                }
+                let groups = self.buckets.entry(start).or_insert_with(|| (first..end).map(|_| Held::Nothing).collect());
+                groups[usize::from(key_group - first)] = held;
             }
         }
         self.dropped.extend(part.dropped);
@@ -256,35 +286,59 @@ impl RowsTable {
 
     /// Every entry of one key group as a delta would put it: what a snapshot of the key group holds. Meant for the
     /// moment after a seal.
-    pub fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) {
+    ///
+    /// # Errors
+    /// When rows cannot be read back: what was given out then is not the whole.
+    pub fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
+        let Some(group) = key_group.checked_sub(self.key_groups.start).map(usize::from) else { return Ok(()) };
         let mut value = Vec::new();
-        for start in self.buckets.keys() {
-            let Some(bucket) = self.held(*start, key_group) else { continue };
+        for (start, groups) in &self.buckets {
             let mut stored = stored_bucket(self.tag, *start);
-            for number in 0..bucket.rows.len() as u32 {
-                bucket.write(number, &mut stored, &mut value);
-                entry(&stored, &value);
+            match groups.get(group) {
+                None | Some(Held::Nothing) => {}
+                Some(Held::Cold(cold)) => cold.for_each(key_group, |number, value| {
+                    stored.truncate(1 + BUCKET_BYTES);
+                    stored.extend_from_slice(number);
+                    entry(&stored, value);
+                })?,
+                Some(Held::Hot(bucket)) => {
+                    for number in 0..bucket.rows.len() as u32 {
+                        bucket.write(number, &mut stored, &mut value);
+                        entry(&stored, &value);
+                    }
+                }
             }
         }
+        Ok(())
     }
 
-    /// Keys held; a key counts once per bucket.
+    /// Keys held, also those that are not in memory; a key counts once per bucket.
     pub fn keys(&self) -> usize {
-        self.held_buckets().map(|bucket| bucket.index.len()).sum()
+        let keys = |held: &Held| match held {
+            Held::Nothing => 0,
+            Held::Hot(bucket) => bucket.index.len(),
+            Held::Cold(cold) => cold.keys(),
+        };
+        self.all().map(keys).sum()
     }
 
     pub fn is_empty(&self) -> bool {
         self.buckets.is_empty()
     }
 
-    /// Bytes held.
+    /// Bytes held in memory.
     pub fn byte_size(&self) -> usize {
-        let per_bucket = usize::from(self.key_groups.end - self.key_groups.start) * size_of::<usize>() + BUCKET_BYTES;
-        self.buckets.len() * per_bucket + self.held_buckets().map(Bucket::byte_size).sum::<usize>()
+        let per_bucket = self.key_groups.len() * size_of::<Held>() + BUCKET_BYTES;
+        let bytes = |held: &Held| match held {
+            Held::Nothing => 0,
+            Held::Hot(bucket) => bucket.byte_size(),
+            Held::Cold(cold) => cold.byte_size(),
+        };
+        self.buckets.len() * per_bucket + self.all().map(bytes).sum::<usize>()
     }
 
-    fn held_buckets(&self) -> impl Iterator<Item = &Bucket> {
-        self.buckets.values().flatten().flatten().map(Box::as_ref)
+    fn all(&self) -> impl Iterator<Item = &Held> {
+        self.buckets.values().flatten()
     }
 }
 

@@ -6,11 +6,16 @@
 //!
 //! Stored per key: the key as it is, and the value in the owner's versioned encoding. A delta puts a key's whole value
 //! or deletes the key; it may delete a key that was never put.
+//!
+//! Keys may leave memory ([`SlotTable::evict`]); who looks for one brings it there first ([`SlotTable::warm`]).
+
+mod cold;
 
 use std::ops::Range;
 
 use weir_stream::key;
 
+use super::cold_keys::ColdKeys;
 use super::{DeltaWriter, KeyIndex, Slots, TableError};
 
 /// Fewer empty slots than this are not worth the work.
@@ -18,7 +23,7 @@ const COMPACT_MIN: usize = 64;
 
 /// Columns whose slots can be numbered anew.
 pub trait CompactSlots: Slots {
-    /// Keeps the values of these slots (ascending) as slots `0..`, and nothing else.
+    /// Keeps the values of these slots (ascending) as slots `0..`, and nothing else, nor memory for it.
     fn keep(&mut self, slots: &[u32]);
 }
 
@@ -30,6 +35,8 @@ pub struct SlotTable<S> {
     key_groups: Range<u16>,
     /// One per key group of the range.
     groups: Vec<SlotGroup<S>>,
+    /// The group that keys leave from next.
+    hand: usize,
 }
 
 /// The keys of one key group.
@@ -45,6 +52,10 @@ pub struct SlotGroup<S> {
     empty_count: usize,
     /// Keys that left since the last seal.
     removed: Vec<Box<[u8]>>,
+    /// Slots that were asked for since keys were written away for the last time.
+    recent: Bits,
+    /// Keys that are not in memory.
+    cold: ColdKeys,
 }
 
 /// One bit per slot; those never set need no room.
@@ -80,7 +91,7 @@ impl Bits {
 impl<S: CompactSlots + Clone> SlotTable<S> {
     pub fn new(empty: S, key_groups: Range<u16>) -> Self {
         let groups = key_groups.clone().map(|_| SlotGroup::new(empty.clone())).collect();
-        Self { empty, key_groups, groups }
+        Self { empty, key_groups, groups, hand: 0 }
     }
 
     pub fn key_groups(&self) -> Range<u16> {
@@ -126,7 +137,9 @@ impl<S: CompactSlots + Clone> SlotTable<S> {
     /// When the entry cannot have been written by such a table.
     pub fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<u32, TableError> {
         let group = self.group(key_group)?;
-        let slot = group.find_or_insert(key::hash(key), key);
+        let hash = key::hash(key);
+        group.warm(key_group, hash, key)?;
+        let slot = group.find_or_insert(hash, key);
         group.slots.read(slot as usize, value).map_err(|reason| TableError::Value { key_group, reason })?;
         Ok(slot)
     }
@@ -137,7 +150,9 @@ impl<S: CompactSlots + Clone> SlotTable<S> {
     /// When the key group is not of this task.
     pub fn restore_delete(&mut self, key_group: u16, key: &[u8]) -> Result<(), TableError> {
         let group = self.group(key_group)?;
-        if let Some(slot) = group.index.find(key::hash(key), key) {
+        let hash = key::hash(key);
+        group.warm(key_group, hash, key)?;
+        if let Some(slot) = group.index.find(hash, key) {
             group.remove(slot);
             group.removed.pop();
         }
@@ -156,19 +171,24 @@ impl<S: CompactSlots + Clone> SlotTable<S> {
     }
 
     /// Every entry of one key group as a delta would put it. Meant for the moment after a seal.
-    pub fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) {
+    ///
+    /// # Errors
+    /// When keys cannot be read back: what was given out then is not the whole.
+    pub fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
         let group = key_group.checked_sub(self.key_groups.start).map(usize::from);
-        let Some(group) = group.and_then(|group| self.groups.get(group)) else { return };
+        let Some(group) = group.and_then(|group| self.groups.get(group)) else { return Ok(()) };
         let mut value = Vec::new();
         for slot in group.held() {
             value.clear();
             group.slots.write(slot as usize, &mut value);
             entry(group.key(slot), &value);
         }
+        group.cold.for_each(key_group, entry)
     }
 
+    /// Keys held, also those that are not in memory.
     pub fn len(&self) -> usize {
-        self.groups.iter().map(SlotGroup::len).sum()
+        self.groups.iter().map(|group| group.len() + group.cold.len()).sum()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -183,10 +203,12 @@ impl<S: CompactSlots + Clone> SlotTable<S> {
 
 impl<S: CompactSlots> SlotGroup<S> {
     fn new(slots: S) -> Self {
-        let (index, marks, empty) = (KeyIndex::default(), Bits::default(), Bits::default());
-        Self { index, slots, marks, dirty: Vec::new(), empty, empty_count: 0, removed: Vec::new() }
+        let [marks, empty, recent] = [const { Bits(Vec::new()) }; 3];
+        let (index, cold) = (KeyIndex::default(), ColdKeys::default());
+        Self { index, slots, marks, dirty: Vec::new(), empty, empty_count: 0, removed: Vec::new(), recent, cold }
     }
 
+    /// Keys in memory.
     pub fn len(&self) -> usize {
         self.index.len() - self.empty_count
     }
@@ -258,9 +280,14 @@ impl<S: CompactSlots> SlotGroup<S> {
         if self.empty_count < COMPACT_MIN || self.empty_count * 2 < self.index.len() {
             return false;
         }
+        self.renumber();
+        true
+    }
+
+    fn renumber(&mut self) {
         let held: Vec<u32> = self.held().collect();
         let mut index = KeyIndex::default();
-        let (mut marks, mut dirty) = (Bits::default(), Vec::new());
+        let (mut marks, mut recent, mut dirty) = (Bits::default(), Bits::default(), Vec::new());
         for (to, from) in (0u32..).zip(&held) {
             let key = self.index.key(*from);
             index.find_or_insert(key::hash(key), key);
@@ -268,11 +295,13 @@ impl<S: CompactSlots> SlotGroup<S> {
                 marks.set(to);
                 dirty.push(to);
             }
+            if self.recent.get(*from) {
+                recent.set(to);
+            }
         }
         self.slots.keep(&held);
-        (self.index, self.marks, self.dirty) = (index, marks, dirty);
+        (self.index, self.marks, self.recent, self.dirty) = (index, marks, recent, dirty);
         (self.empty, self.empty_count) = (Bits::default(), 0);
-        true
     }
 
     fn seal(&mut self, key_group: u16, value: &mut Vec<u8>, delta: &mut dyn DeltaWriter) {
@@ -283,6 +312,7 @@ impl<S: CompactSlots> SlotGroup<S> {
         let touched = self.dirty.len();
         for slot in self.dirty.drain(..) {
             if self.marks.clear(slot) {
+                self.recent.set(slot);
                 value.clear();
                 self.slots.write(slot as usize, value);
                 delta.put(key_group, self.index.key(slot), value);
@@ -293,12 +323,13 @@ impl<S: CompactSlots> SlotGroup<S> {
         self.removed.shrink_to(2 * touched);
     }
 
-    /// Bytes held.
+    /// Bytes held in memory.
     pub fn byte_size(&self) -> usize {
-        let bits = (self.marks.0.capacity() + self.empty.0.capacity()) * size_of::<u64>();
+        let bits = [&self.marks, &self.empty, &self.recent].map(|bits| bits.0.capacity() * size_of::<u64>());
         let removed: usize = self.removed.iter().map(|key| key.len() + size_of::<Box<[u8]>>()).sum();
         let lists = self.dirty.capacity() * size_of::<u32>() + removed;
-        size_of::<Self>() + self.index.byte_size() + self.slots.byte_size() + bits + lists
+        let cold = self.cold.byte_size();
+        size_of::<Self>() + self.index.byte_size() + self.slots.byte_size() + bits.iter().sum::<usize>() + lists + cold
     }
 }
 

@@ -31,6 +31,12 @@ impl Expiry {
         slots.push(slot);
     }
 
+    /// Starts anew with these slots and the times of their newest rows.
+    pub(super) fn renew(&mut self, slots: impl Iterator<Item = (u32, i64)>) {
+        self.steps.clear();
+        slots.for_each(|(slot, last_us)| self.note(slot, last_us));
+    }
+
     /// The slots whose time is over at `watermark_us`; `last_us` tells the newest row of a slot that is still held.
     pub(super) fn advance(&mut self, watermark_us: i64, last_us: impl Fn(u32) -> Option<i64>) -> Vec<u32> {
         let (Some(ttl_us), mut over) = (self.ttl_us, Vec::new()) else { return Vec::new() };

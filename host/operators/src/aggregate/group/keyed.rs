@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
 
 use super::{Expiry, GroupAggregate};
@@ -15,8 +16,7 @@ impl KeyedOperator for GroupAggregate {
     }
 
     fn advance(&mut self, watermark_us: i64, _out: &mut Outputs) -> Result<(), StepFault> {
-        self.forget(watermark_us);
-        Ok(())
+        self.forget(watermark_us).map_err(|error| StepFault::Internal(error.to_string()))
     }
 
     fn restore_watermark(&mut self, watermark_us: i64) {
@@ -28,8 +28,7 @@ impl KeyedOperator for GroupAggregate {
     }
 
     fn for_each(&self, key_group: u16, entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
-        self.table.for_each(key_group, entry);
-        Ok(())
+        self.table.for_each(key_group, entry)
     }
 
     fn restore_put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), TableError> {
@@ -71,5 +70,13 @@ impl KeyedOperator for GroupAggregate {
 
     fn byte_size(&self) -> usize {
         self.table.byte_size() + self.expiry.iter().map(Expiry::byte_size).sum::<usize>()
+    }
+
+    fn evict(&mut self, bytes: usize, spill: &Spill) -> std::io::Result<usize> {
+        self.write_away(bytes, spill)
+    }
+
+    fn cold_bytes(&self) -> u64 {
+        self.table.cold_bytes()
     }
 }

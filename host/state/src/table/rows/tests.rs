@@ -1,8 +1,12 @@
 //! The table against a plain list, through seals, marks, dropped buckets and restores.
 
+use std::sync::Arc;
+
 use weir_stream::key::{hash, key_group};
 
 use super::*;
+use crate::sim::SimDisk;
+use crate::spill::Spill;
 
 const GROUPS: u16 = 4;
 const TAG: u8 = 7;
@@ -43,8 +47,9 @@ fn insert(table: &mut RowsTable, bucket: i64, key: &[u8], time_us: i64, row: &[u
     table.insert(bucket, key_group(hash, GROUPS), row).unwrap()
 }
 
-fn found(table: &RowsTable, buckets: RangeInclusive<i64>, key: &[u8]) -> Vec<(i64, Vec<u8>, bool)> {
+fn found(table: &mut RowsTable, buckets: RangeInclusive<i64>, key: &[u8]) -> Vec<(i64, Vec<u8>, bool)> {
     let hash = hash(key);
+    table.warm(buckets.clone(), key_group(hash, GROUPS), hash).unwrap();
     let ids = table.find(buckets, key_group(hash, GROUPS), hash, key);
     ids.map(|id| {
         assert_eq!(table.key(id), Some(key));
@@ -75,18 +80,22 @@ fn a_random_history_is_restored_from_its_deltas_and_from_a_snapshot_at_every_sea
             random ^= random << 17;
             random % bound
         };
+        let spill = Spill::new(Arc::new(SimDisk::new()), "/state".into());
         let (mut table, mut log, mut model) = (table(), Log::default(), Vec::<Held>::new());
         for step in 0..300i64 {
             match next(20) {
                 0 => {
                     table.seal(&mut log);
+                    if next(2) == 0 {
+                        table.evict([1, usize::MAX][next(2) as usize], &spill).unwrap();
+                    }
                     let mut snapshot = Log::default();
                     for group in 0..GROUPS {
-                        table.for_each(group, &mut |key, value| snapshot.put(group, key, value));
+                        table.for_each(group, &mut |key, value| snapshot.put(group, key, value)).unwrap();
                     }
-                    for restored in [replay(&log), replay(&snapshot)] {
+                    for mut restored in [replay(&log), replay(&snapshot)] {
                         for key in 0..9u8 {
-                            let rows = found(&restored, i64::MIN..=i64::MAX, &[key]);
+                            let rows = found(&mut restored, i64::MIN..=i64::MAX, &[key]);
                             assert_eq!(rows, expected(&model, &[key]), "seed {seed}");
                         }
                         assert_eq!(restored.keys(), table.keys(), "seed {seed}");
@@ -114,7 +123,7 @@ fn a_random_history_is_restored_from_its_deltas_and_from_a_snapshot_at_every_sea
             }
         }
         for key in 0..9u8 {
-            assert_eq!(found(&table, i64::MIN..=i64::MAX, &[key]), expected(&model, &[key]), "seed {seed}");
+            assert_eq!(found(&mut table, i64::MIN..=i64::MAX, &[key]), expected(&model, &[key]), "seed {seed}");
         }
     }
 }
@@ -155,6 +164,36 @@ fn a_dropped_bucket_costs_one_deletion_and_none_if_it_was_never_durable() {
 }
 
 #[test]
+fn a_bucket_that_left_memory_comes_back_for_its_own_keys_alone() {
+    let spill = Spill::new(Arc::new(SimDisk::new()), "/state".into());
+    let mut table = RowsTable::new(TAG, 0..1);
+    let put = |table: &mut RowsTable, bucket, key: &[u8]| {
+        let row = NewRow { time_us: 5, is_marked: false, hash: hash(key), key, row: &[7; 1000] };
+        table.insert(bucket, 0, row).unwrap()
+    };
+    let ids = [put(&mut table, 60, b"a"), put(&mut table, 120, b"b")];
+    assert_eq!(table.evict(usize::MAX, &spill).unwrap(), 0, "nothing is durable yet");
+    let mut log = Log::default();
+    table.seal(&mut log);
+    assert!(table.evict(usize::MAX, &spill).unwrap() > 2000 && table.byte_size() < 1000);
+    assert!(table.row(ids[0]).is_none() && table.keys() == 2);
+    table.warm(0..=200, 0, hash(b"nobody")).unwrap();
+    assert!(table.row(ids[0]).is_none() && table.row(ids[1]).is_none());
+    table.warm(0..=200, 0, hash(b"a")).unwrap();
+    assert!(table.row(ids[0]).is_some() && table.row(ids[1]).is_none());
+    table.warm_row(ids[1]).unwrap();
+    assert_eq!(table.row(ids[1]), Some(&[7; 1000][..]));
+    table.evict(usize::MAX, &spill).unwrap();
+    log.0.clear();
+    // A mark brings the rows back, and is written alone.
+    table.mark(ids[0]);
+    table.drop_bucket(120);
+    table.seal(&mut log);
+    assert_eq!(log.0.len(), 2, "a cold bucket that is dropped is deleted");
+    assert!(table.is_marked(ids[0]));
+}
+
+#[test]
 fn entries_that_no_table_wrote_are_refused() {
     let stored = |number: &[u8]| [&[TAG][..], &bucket_bytes(60), number].concat();
     let value = |reason: &str| TableError::Value { key_group: 0, reason: reason.into() };
@@ -179,9 +218,11 @@ fn parts_loaded_apart_make_one_table() {
     let mut joined = table();
     for group in 0..GROUPS {
         let mut part = RowsTable::new(TAG, group..group + 1);
-        whole.for_each(group, &mut |key, value| {
-            part.restore_put(group, key, value).unwrap();
-        });
+        whole
+            .for_each(group, &mut |key, value| {
+                part.restore_put(group, key, value).unwrap();
+            })
+            .unwrap();
         joined.absorb(part).unwrap();
     }
     assert_eq!(joined.rows().collect::<Vec<_>>(), whole.rows().collect::<Vec<_>>());
