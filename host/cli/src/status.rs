@@ -1,6 +1,7 @@
 //! `weir status` and `weir stop`: what a running pipeline says about itself, and its end.
 
 use weir_runtime::Status;
+use weir_runtime::state_budget::StateSize;
 
 use crate::client::Server;
 use crate::output::{self, Failure, Format};
@@ -48,6 +49,7 @@ fn text(status: &Status) -> String {
             line += &format!(", {} late", grouped(counts.late));
         }
         lines.push(line);
+        lines.extend(status.state_by_step.get(step).map(|state| format!("  {:<18} {}", "", held(state))));
     }
     for (step, plugin) in &status.plugins {
         let watched = if plugin.watched { ", watched" } else { "" };
@@ -70,8 +72,31 @@ fn text(status: &Status) -> String {
     lines.join("\n")
 }
 
+/// What a step holds.
+fn held(state: &StateSize) -> String {
+    let kib = |bytes: u64| grouped(bytes.div_ceil(1024));
+    let mut text = format!("holds {} keys, {} KiB in memory", grouped(state.keys), kib(state.bytes));
+    if state.cold_bytes > 0 {
+        text += &format!(", {} KiB on disk", kib(state.cold_bytes));
+    }
+    text
+}
+
 /// The first digits of a digest: enough for people.
 pub fn short(digest: &str) -> String {
     let end = "sha256:".len() + 6;
     digest.get(..end).map_or_else(|| digest.to_owned(), |start| format!("{start}.."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_state_says_what_is_on_disk_only_if_something_is() {
+        let hot = StateSize { keys: 1_096, bytes: 4_000, cold_bytes: 0 };
+        assert_eq!(held(&hot), "holds 1,096 keys, 4 KiB in memory");
+        let cold = StateSize { keys: 12_000_000, bytes: 96 << 20, cold_bytes: 1 << 30 };
+        assert_eq!(held(&cold), "holds 12,000,000 keys, 98,304 KiB in memory, 1,048,576 KiB on disk");
+    }
 }
