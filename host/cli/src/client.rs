@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::de::DeserializeOwned;
-use weir_runtime::admin::{Problem, SavepointRequest};
+use weir_runtime::admin::{KeyRequest, Problem, SavepointRequest};
 use weir_runtime::savepoint::Description;
-use weir_runtime::{Status, SwapReport};
+use weir_runtime::{KeyReport, Status, SwapReport};
 
 use crate::output::{FAILED, Failure, UNAVAILABLE};
 
@@ -30,6 +30,12 @@ impl Server {
     pub fn swap(&self, step: &str, component: &[u8]) -> Result<SwapReport, Failure> {
         let request = self.agent().post(self.url(&format!("/pipeline/steps/{step}/plugin")));
         self.answer(request.header("content-type", "application/wasm").send(component))
+    }
+
+    /// What a step holds for one key.
+    pub fn held_key(&self, step: &str, key: &[String]) -> Result<KeyReport, Failure> {
+        let request = KeyRequest { key: key.to_vec() };
+        self.answer(self.agent().post(self.url(&format!("/pipeline/steps/{step}/key"))).send_json(request))
     }
 
     pub fn savepoint(&self, folder: &Path) -> Result<Description, Failure> {

@@ -1,5 +1,7 @@
 //! `weir explain`: why a step has not given out what somebody waits for: how far event time is, who holds it, and what
-//! would release it.
+//! would release it; of one key also what the step holds for it.
+
+mod key;
 
 use clap::Args;
 use serde_json::json;
@@ -12,6 +14,7 @@ use crate::run::grouped;
 
 pub const EXAMPLES: &str = "Examples:
   weir explain sales_per_minute
+  weir explain sales_per_minute --key books
   weir explain sales_per_minute --window 2026-03-01T10:05:00Z -o json";
 
 #[derive(Args)]
@@ -21,6 +24,9 @@ pub struct ExplainArgs {
     /// The end of the window that somebody waits for [default: the next to fire].
     #[arg(long, value_name = "TIME")]
     pub window: Option<Instant>,
+    /// What the step holds for this key; once for each key column, in their order, `null` for none.
+    #[arg(long, value_name = "VALUE")]
+    pub key: Vec<String>,
     #[command(flatten)]
     pub server: Server,
 }
@@ -33,7 +39,12 @@ pub fn explain(args: &ExplainArgs, format: Format) -> Result<(), Failure> {
         let message = format!("no step `{}` that works in time; the pipeline has {has}", args.step);
         return Err(Failure::new(FAILED, message).next("name one of them; `weir status` shows all steps"));
     };
-    let explanation = Explanation::of(&status, stage, args.window.map(|window| window.as_us()));
+    let window_us = args.window.map(|window| window.as_us());
+    if !args.key.is_empty() {
+        let report = args.server.held_key(&args.step, &args.key)?;
+        return key::show(&key::KeyExplanation::of(&status, stage, report, window_us), format);
+    }
+    let explanation = Explanation::of(&status, stage, window_us);
     match format {
         Format::Json => output::print_json(&explanation.json(&args.step, stage)),
         Format::Text => {
@@ -88,16 +99,20 @@ impl<'a> Explanation<'a> {
             }
             Some(needs) => {
                 lines.push(format!("  needs   watermark {}, has {has}", time(needs)));
-                let held = self.partitions.iter().filter(|one| one.holds);
-                lines.extend(held.map(|one| format!("  held by {}", one.line())));
-                if let Some(then) = self.then_us() {
-                    lines.push(format!("  then    watermark {}", time(then)));
-                }
-                lines.extend(stage.stages.iter().map(|stage| format!("  behind  step {stage}: weir explain {stage}")));
+                lines.extend(self.holders(stage));
             }
         }
         let others = self.partitions.iter().filter(|one| !one.holds || self.fired());
         lines.extend(others.map(|one| format!("  beside  {}", one.line())));
+        lines
+    }
+
+    /// Who holds the watermark, and how far it is once they do not.
+    fn holders(&self, stage: &StageStatus) -> Vec<String> {
+        let held = self.partitions.iter().filter(|one| one.holds);
+        let mut lines: Vec<String> = held.map(|one| format!("  held by {}", one.line())).collect();
+        lines.extend(self.then_us().map(|then| format!("  then    watermark {}", time(then))));
+        lines.extend(stage.stages.iter().map(|stage| format!("  behind  step {stage}: weir explain {stage}")));
         lines
     }
 
@@ -169,7 +184,7 @@ impl Held<'_> {
 }
 
 fn time(us: i64) -> String {
-    Instant::from_us(us).to_string()
+    if us == i64::MAX { "the end of time".to_owned() } else { Instant::from_us(us).to_string() }
 }
 
 fn seconds(ms: u64) -> String {

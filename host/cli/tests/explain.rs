@@ -71,6 +71,21 @@ fn a_window_that_waits_names_who_holds_it_until_nobody_does() {
     assert!(waiting.contains("  held by silent[0], no event yet, last record "), "{waiting}");
     assert!(waiting.contains("; counts as idle in "), "{waiting}");
     assert!(waiting.contains("  then    watermark 2026-03-01T10:01:07Z"), "{waiting}");
+    let of_key = explain(&["--key", "a"]);
+    let (first, second) =
+        ("2026-03-01T10:00:00Z to 2026-03-01T10:01:00Z", "2026-03-01T10:01:00Z to 2026-03-01T10:02:00Z");
+    assert!(of_key.starts_with("counts, key a: 2 held, watermark none yet\n"), "{of_key}");
+    assert!(of_key.contains(&format!("  window {first}: fires at watermark 2026-03-01T10:01:00Z")), "{of_key}");
+    assert!(of_key.contains(&format!("  window {second}: fires at watermark 2026-03-01T10:02:00Z")), "{of_key}");
+    assert!(of_key.contains("  needs   watermark 2026-03-01T10:01:00Z\n  held by silent[0], "), "{of_key}");
+    let machine = explain(&["--key", "a", "--window", "2026-03-01T10:02:00Z", "-o", "json"]);
+    let machine: serde_json::Value = serde_json::from_str(&machine).unwrap();
+    assert_eq!(machine["key"]["entries"].as_array().unwrap().len(), 1);
+    assert_eq!(machine["needs_us"], 1_772_359_320_000_000_i64);
+    assert!(explain(&["--key", "nobody"]).starts_with("counts, key nobody: nothing is held, watermark none yet\n"));
+    let output = weir().args(["explain", "counts", "--key", "a", "--key", "b"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("Error: the key is of 1 columns (key utf8), not of 2\n"), "{said}");
     let end = "2026-03-01T10:01:00Z";
     let fired = until(&["--window", end], "the window that ends 2026-03-01T10:01:00Z has fired");
     assert!(fired.contains("  passed  watermark 2026-03-01T10:01:07Z"), "{fired}");

@@ -18,6 +18,7 @@ use weir_state::table::{DeltaWriter, Leaving, MapTable, StateValue, TableError};
 use weir_stream::Changes;
 use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
 
+use crate::held_key::HeldEntry;
 use crate::key::{KeyBatch, KeyedBatch};
 use crate::keyed::{KeyedOperator, same};
 use crate::operator::{Outputs, StepFault};
@@ -27,7 +28,7 @@ pub use timed_row::{Made, Reader, TimedRow, TimedRows, VALUE_VERSION};
 
 /// What a step does with one value per key.
 pub trait PerKey: Clone + Send + 'static {
-    type Value: StateValue + Send + 'static;
+    type Value: StateValue + Clone + Send + 'static;
 
     /// Whether the end of the input is the end of time for it. Not where time takes results back: what a bounded run has
     /// shown stays.
@@ -61,6 +62,9 @@ pub trait PerKey: Clone + Send + 'static {
     fn ends(&self, _value: &Self::Value) -> bool {
         true
     }
+
+    /// What is held for a key, for people.
+    fn held(&self, value: &Self::Value) -> HeldEntry;
 
     /// Gives out what [`PerKey::expire`] made.
     ///
@@ -277,6 +281,11 @@ impl<S: PerKey> KeyedOperator for ByKey<S> {
             (self.deadlines, self.restored) = (Deadlines::default(), true);
         }
         evicted
+    }
+
+    fn held(&self, key_group: u16, key: &[u8]) -> Result<Vec<HeldEntry>, TableError> {
+        let held = self.table.peek(key_group, key)?;
+        Ok(held.iter().map(|value| self.step.held(value)).collect())
     }
 
     fn cold_bytes(&self) -> u64 {

@@ -15,6 +15,7 @@ use arrow_schema::FieldRef;
 use weir_state::table::StateValue;
 
 use crate::by_key::{Held, PerKey, Reader, VALUE_VERSION};
+use crate::held_key::{DueAt, HeldEntry};
 use crate::key::{KeyedBatch, layout_of};
 use crate::operator::{Outputs, StepFault};
 
@@ -88,6 +89,11 @@ impl PerKey for DedupFirst {
     fn expire(&mut self, value: &mut Option<Passed>, _watermark_us: i64) -> Result<(), StepFault> {
         *value = None;
         Ok(())
+    }
+
+    fn held(&self, value: &Passed) -> HeldEntry {
+        let due = self.due_us(value).map(|at_us| DueAt::watermark(at_us, "is forgotten"));
+        HeldEntry::new("row that passed").span(value.0, value.0).due(due)
     }
 
     fn give_out(&mut self, _out: &mut Outputs) -> Result<(), StepFault> {

@@ -24,6 +24,7 @@ mod keyed;
 mod pairs;
 mod streams;
 mod temporal;
+mod versions;
 
 use std::sync::Arc;
 

@@ -26,14 +26,17 @@
 mod decode;
 mod encode;
 
-use arrow_array::ArrayRef;
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, StringArray};
+use arrow_cast::cast;
 use arrow_schema::{FieldRef, SchemaRef};
 use weir_stream::{Batch, Reject, key};
 
 pub use decode::KeyDecoder;
 pub(crate) use decode::timestamps;
 
-use crate::expression::{Expression, ExpressionError};
+use crate::expression::{Expression, ExpressionError, type_name};
 use crate::operator::{Outputs, StepFault, rows_left};
 
 /// The stage of its rejects.
@@ -225,6 +228,33 @@ impl KeyEncoder {
         let rows = rows_left(batch.rows(), &refused);
         out.reject(STAGE, &batch, refused)?;
         Ok(KeyedBatch { batch: batch.take(&rows)?, keys: keys.take(&rows) })
+    }
+
+    /// The key that people write as text, a text for each column; `null` for none.
+    ///
+    /// # Errors
+    /// For people: too few texts or too many, or one that is no value of its column.
+    pub fn of_text(&self, texts: &[String]) -> Result<KeyBatch, String> {
+        let names: Vec<String> =
+            self.fields.iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
+        if texts.len() != self.fields.len() {
+            return Err(format!(
+                "the key is of {} columns ({}), not of {}",
+                names.len(),
+                names.join(", "),
+                texts.len()
+            ));
+        }
+        let mut arrays = Vec::new();
+        for ((text, field), name) in texts.iter().zip(&self.fields).zip(&names) {
+            let text_array: ArrayRef = Arc::new(StringArray::from(vec![Some(&**text).filter(|text| *text != "null")]));
+            let cast = cast(&text_array, field.data_type()).map_err(|error| format!("{name}: `{text}`: {error}"))?;
+            if cast.null_count() > text_array.null_count() {
+                return Err(format!("`{text}` is no value of key column {name}"));
+            }
+            arrays.push(cast);
+        }
+        self.keys(&arrays, 1).map_err(|fault| fault.to_string())
     }
 
     fn keys(&self, arrays: &[ArrayRef], rows: usize) -> Result<KeyBatch, StepFault> {

@@ -11,6 +11,7 @@ use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
 use weir_stream::{FunctionFault, KeyedFunction, KeyedFunctionFactory};
 
+use crate::held_key::HeldEntry;
 use crate::key::KeyedBatch;
 use crate::operator::{Outputs, StepFault};
 
@@ -114,7 +115,7 @@ pub trait KeyedOperator: Any + Send {
     fn byte_size(&self) -> usize;
 
     /// Writes away state that was not touched for long, right after a seal, until `bytes` are out of memory; answers how
-    /// many are. It comes back when rows or time ask for it. State that has no time of its own stays.
+    /// many are. It comes back when rows or time ask for it.
     ///
     /// # Errors
     /// The disk's; nothing is lost then.
@@ -126,6 +127,12 @@ pub trait KeyedOperator: Any + Send {
     fn cold_bytes(&self) -> u64 {
         0
     }
+
+    /// What is held for one key, for people who ask; it stays where it is.
+    ///
+    /// # Errors
+    /// When state that is not in memory cannot be read.
+    fn held(&self, key_group: u16, key: &[u8]) -> Result<Vec<HeldEntry>, TableError>;
 
     /// Windows that are open, for steps that have some: for people who ask why nothing comes out.
     fn windows(&self) -> Option<OpenWindows> {

@@ -13,6 +13,7 @@ use arrow_schema::FieldRef;
 use weir_stream::{ChangeKind, Changes};
 
 use crate::by_key::{Held, Made, PerKey, TimedRow, VALUE_VERSION};
+use crate::held_key::{DueAt, HeldEntry};
 use crate::key::{KeyedBatch, layout_of};
 use crate::operator::{Outputs, StepFault};
 use crate::row::RowFormat;
@@ -80,6 +81,11 @@ impl PerKey for Latest {
             self.made.push(old, ChangeKind::Delete, 0);
         }
         Ok(())
+    }
+
+    fn held(&self, value: &TimedRow) -> HeldEntry {
+        let due = self.due_us(value).map(|at_us| DueAt::watermark(at_us, "comes out as a delete"));
+        HeldEntry::new("newest row").span(value.time_us, value.time_us).due(due)
     }
 
     fn give_out(&mut self, out: &mut Outputs) -> Result<(), StepFault> {

@@ -15,6 +15,7 @@ use arrow_schema::FieldRef;
 use weir_stream::ChangeKind;
 
 use crate::by_key::{Held, Made, PerKey, TimedRow, VALUE_VERSION};
+use crate::held_key::{DueAt, HeldEntry};
 use crate::key::{KeyedBatch, layout_of};
 use crate::operator::{Outputs, StepFault};
 use crate::row::RowFormat;
@@ -86,6 +87,11 @@ impl PerKey for Normalise {
     fn expire(&mut self, value: &mut Option<TimedRow>, _watermark_us: i64) -> Result<(), StepFault> {
         *value = None;
         Ok(())
+    }
+
+    fn held(&self, value: &TimedRow) -> HeldEntry {
+        let due = self.due_us(value).map(|at_us| DueAt::watermark(at_us, "is let go"));
+        HeldEntry::new("row of the table").span(value.time_us, value.time_us).due(due)
     }
 
     fn give_out(&mut self, out: &mut Outputs) -> Result<(), StepFault> {

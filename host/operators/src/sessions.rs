@@ -15,6 +15,7 @@ use weir_state::table::StateValue;
 use weir_stream::ChangeKind;
 
 use crate::by_key::{Held, Made, PerKey, Reader, TimedRow, TimedRows, VALUE_VERSION};
+use crate::held_key::{DueAt, HeldEntry};
 use crate::key::{KeyedBatch, layout_of};
 use crate::operator::{Outputs, StepFault};
 use crate::row::RowFormat;
@@ -138,6 +139,13 @@ impl PerKey for Sessions {
             self.made.push(row, ChangeKind::Insert, held.number);
         }
         Ok(())
+    }
+
+    fn held(&self, value: &Waiting) -> HeldEntry {
+        let then = if value.rows.0.is_empty() { "is forgotten" } else { "the first of them comes out" };
+        let due = self.due_us(value).map(|at_us| DueAt::watermark(at_us, then));
+        let what = format!("last session {}, rows that wait", value.number);
+        HeldEntry::new(what).rows(value.rows.0.len() as u64).due(due)
     }
 
     fn give_out(&mut self, out: &mut Outputs) -> Result<(), StepFault> {

@@ -19,6 +19,7 @@ use weir_state::table::StateValue;
 use weir_stream::{Batch, ChangeKind};
 
 use crate::by_key::{Held, Made, PerKey, Reader, TimedRow, TimedRows, VALUE_VERSION};
+use crate::held_key::{DueAt, HeldEntry};
 use crate::key::{KeyBatch, KeyedBatch, layout_of};
 use crate::operator::{Outputs, StepFault, rows_left};
 use crate::row::RowFormat;
@@ -224,6 +225,11 @@ impl PerKey for Top {
             self.tell(&group.rows(), &[]);
         }
         Ok(())
+    }
+
+    fn held(&self, group: &Group) -> HeldEntry {
+        let due = self.due_us(group).map(|at_us| DueAt::watermark(at_us, "comes out as deletes"));
+        HeldEntry::new("ranked rows").rows(group.0.len() as u64).due(due)
     }
 
     fn give_out(&mut self, out: &mut Outputs) -> Result<(), StepFault> {

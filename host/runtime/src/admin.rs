@@ -8,6 +8,7 @@
 //! | `GET /metrics` | OpenMetrics |
 //! | `GET /pipeline` | status as JSON |
 //! | `POST /pipeline/steps/{step}/plugin` | the body is a component: gate, swap, answer |
+//! | `POST /pipeline/steps/{step}/key` | the body names a key, `{"key": ["books"]}`: what the step holds for it |
 //! | `POST /pipeline/savepoint` | the body names a folder of this machine: `{"folder": "/..."}` |
 //! | `POST /pipeline/stop` | stop as on SIGTERM |
 
@@ -24,6 +25,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use crate::control::{Control, SwapError, SwapReport};
+use crate::held_key::KeyReport;
 use crate::metrics;
 use crate::savepoint::Description;
 use crate::status::Status;
@@ -87,6 +89,7 @@ fn router(control: Arc<Control>) -> Router {
         .route("/metrics", get(metrics_page))
         .route("/pipeline", get(pipeline))
         .route("/pipeline/steps/{step}/plugin", post(swap))
+        .route("/pipeline/steps/{step}/key", post(held_key))
         .route("/pipeline/savepoint", post(savepoint))
         .route("/pipeline/stop", post(stop))
         .layer(DefaultBodyLimit::max(MAX_COMPONENT_BYTES))
@@ -135,6 +138,26 @@ async fn swap(
     swapped.map(Json).map_err(|error| {
         let (message, faults) = (error.to_string(), error.faults().to_vec());
         problem(StatusCode::UNPROCESSABLE_ENTITY, message, faults, error.next())
+    })
+}
+
+/// A key that somebody asks about.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct KeyRequest {
+    /// A text for each key column; `null` for none.
+    pub key: Vec<String>,
+}
+
+async fn held_key(
+    State(control): State<Arc<Control>>,
+    Path(step): Path<String>,
+    Json(request): Json<KeyRequest>,
+) -> Result<Json<KeyReport>, Response> {
+    let held = tokio::task::spawn_blocking(move || control.held_key(&step, &request.key)).await;
+    let held = held.unwrap_or_else(|_| Err("the question's thread panicked".to_owned()));
+    held.map(Json).map_err(|message| {
+        let next = "name a keyed step and a value for each of its key columns";
+        problem(StatusCode::UNPROCESSABLE_ENTITY, message, vec![], next)
     })
 }
 

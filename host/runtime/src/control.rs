@@ -14,6 +14,7 @@ use weir_state::{PluginFolder, RealDisk};
 use crate::barrier::StepCounts;
 use crate::coordinator::{Command, SwapRequest};
 use crate::gate::{GateError, GateSite, SelfTest};
+use crate::held_key::KeyReport;
 use crate::savepoint::Description;
 use crate::status::StatusBoard;
 
@@ -22,6 +23,9 @@ const SWAP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the copy for a savepoint may take; most of it is linked.
 const SAVEPOINT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a task may take to look at one key: it does so between two batches.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a stopped pipeline may take to expose what it owes.
 pub const STOP_GRACE: Duration = Duration::from_secs(4);
@@ -135,6 +139,15 @@ impl Control {
         copied.map_err(|_| "the pipeline is not running, or its disk does not answer".to_owned())??;
         weir_state::savepoint::seal(&RealDisk, folder).map_err(|error| error.to_string())?;
         crate::savepoint::describe(&RealDisk, folder).map_err(|error| error.to_string())
+    }
+
+    /// What a step holds for one key, a text for each of its columns.
+    ///
+    /// # Errors
+    /// For people: no such step, a text that is no such key, a task that does not answer.
+    pub fn held_key(&self, step: &str, key: &[String]) -> Result<KeyReport, String> {
+        let stage = self.status.stage(step).ok_or_else(|| format!("no step `{step}` with state by key"))?;
+        stage.ask(key, ANSWER_TIMEOUT)
     }
 
     /// Ends the pipeline at once; the next start recovers.

@@ -23,10 +23,11 @@ use super::fire::Firing;
 use super::place::{Placed, arguments, beyond_time, not_an_insert, sort};
 use super::session::{Keyed, give_out};
 use super::slots::Accumulators;
-use super::spans::{Held, SpanTable, Spans, Timers};
+use super::spans::{Held, Session, SpanTable, Spans, Timers};
 use super::update::Touched;
 use super::{Aggregate, STAGE, WindowSpec, WindowTime, fold, internal};
 use crate::expression::ExpressionError;
+use crate::held_key::{DueAt, HeldEntry};
 use crate::key::{KeyBatch, KeyedBatch};
 use crate::keyed::{KeyedOperator, same};
 use crate::operator::{Outputs, StepFault};
@@ -311,6 +312,19 @@ impl KeyedOperator for GlobalAggregate {
         let evicted = self.spans().evict(&mut hand, bytes, spill, |_, _| false);
         self.hand = hand;
         evicted
+    }
+
+    fn held(&self, key_group: u16, key: &[u8]) -> Result<Vec<HeldEntry>, TableError> {
+        let by_clock = self.time == WindowTime::Processing;
+        let due = |window: &Session| {
+            let at_us = window.start.saturating_add(self.trigger.every_us?);
+            Some(DueAt { at_us, by_clock, then: "fires" })
+        };
+        let what = self.trigger.rows.map_or("window".to_owned(), |rows| format!("window that fires at {rows} rows"));
+        let entry =
+            |window: &Session| HeldEntry::new(&*what).span(window.start, window.end).rows(window.rows).due(due(window));
+        let number = self.number(key_group)?;
+        Ok(self.tables[number].sessions_of(key_group, key)?.iter().map(entry).collect())
     }
 
     fn cold_bytes(&self) -> u64 {

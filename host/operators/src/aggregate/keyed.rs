@@ -11,6 +11,7 @@ use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
 
 use super::slots::Accumulators;
 use super::{WindowAggregate, WindowTime};
+use crate::held_key::{self, HeldEntry};
 use crate::key::KeyedBatch;
 use crate::keyed::{KeyedOperator, OpenWindows, same};
 use crate::operator::{Outputs, StepFault};
@@ -127,12 +128,30 @@ impl KeyedOperator for WindowAggregate {
         self.panes.cold_bytes() + self.apart.cold_bytes()
     }
 
+    fn held(&self, key_group: u16, key: &[u8]) -> Result<Vec<HeldEntry>, TableError> {
+        let by_clock = self.time == WindowTime::Processing;
+        let time = (self.watermark_us, self.showing.lateness_us, by_clock);
+        let mut starts = std::collections::BTreeSet::new();
+        for pane in self.panes.buckets_of(key_group, key)? {
+            starts.extend(self.grid.windows_of(pane).filter(|(start, _)| self.is_held(*start)));
+        }
+        for start in self.apart.buckets_of(key_group, key)? {
+            starts.insert((start, self.grid.end_of(start)));
+        }
+        Ok(starts.into_iter().map(|span| held_key::window("window", span, time)).collect())
+    }
+
     fn windows(&self) -> Option<OpenWindows> {
         Some(OpenWindows { panes: self.panes(), next_fire_us: self.next_fire_us() })
     }
 }
 
 impl WindowAggregate {
+    /// Whether a window that starts then has not been let go of.
+    fn is_held(&self, start_us: i64) -> bool {
+        self.grid.end_of(start_us).saturating_add(self.showing.lateness_us) > self.watermark_us
+    }
+
     /// The table of a stored key, and the key as the table wrote it.
     fn marked<'a, 'k>(
         &'a mut self,

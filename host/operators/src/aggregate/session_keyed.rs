@@ -8,7 +8,8 @@ use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
 
 use super::WindowTime;
 use super::session::SessionAggregate;
-use super::spans::{SpanTable, Spans};
+use super::spans::{Session, SpanTable, Spans};
+use crate::held_key::{self, HeldEntry};
 use crate::key::KeyedBatch;
 use crate::keyed::{KeyedOperator, same};
 use crate::operator::{Outputs, StepFault};
@@ -108,6 +109,15 @@ impl KeyedOperator for SessionAggregate {
         // What is to be shown stays: that it is, is not stored.
         let stays = |key_group, key: &[u8]| !pending.is_empty() && pending.contains(&(key_group, key.into()));
         Spans { tables, first: self.key_groups.start, timers }.evict(hand, bytes, spill, stays)
+    }
+
+    fn held(&self, key_group: u16, key: &[u8]) -> Result<Vec<HeldEntry>, TableError> {
+        let number = key_group.checked_sub(self.key_groups.start).map(usize::from);
+        let Some(table) = number.and_then(|number| self.tables.get(number)) else { return Ok(Vec::new()) };
+        let time = (self.watermark_us, self.showing.lateness_us, self.time == WindowTime::Processing);
+        let entry =
+            |session: &Session| held_key::window("session", (session.start, session.end), time).rows(session.rows);
+        Ok(table.sessions_of(key_group, key)?.iter().map(entry).collect())
     }
 
     fn cold_bytes(&self) -> u64 {

@@ -13,9 +13,11 @@ use std::sync::Arc;
 use arrow_schema::FieldRef;
 use weir_state::table::StateValue;
 use weir_stream::ChangeKind;
+use weir_stream::time::NO_WATERMARK;
 
 use super::STAGE;
 use crate::by_key::{Held, Made, PerKey, Reader, TimedRow, VALUE_VERSION};
+use crate::held_key::{DueAt, HeldEntry};
 use crate::key::{KeyedBatch, layout_of};
 use crate::operator::{Outputs, StepFault};
 use crate::row::RowFormat;
@@ -124,6 +126,13 @@ impl PerKey for DedupLast {
             *value = None;
         }
         Ok(())
+    }
+
+    fn held(&self, runs: &Runs) -> HeldEntry {
+        let due = self.due_us(runs).map(|at_us| DueAt::watermark(at_us, "comes out"));
+        let (first_us, newest_us) =
+            runs.0.first().map_or((NO_WATERMARK, NO_WATERMARK), |run| (run.start_us, run.newest.time_us));
+        HeldEntry::new("rows that hang together, the newest").span(first_us, newest_us).due(due)
     }
 
     fn give_out(&mut self, out: &mut Outputs) -> Result<(), StepFault> {

@@ -6,6 +6,7 @@ use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
 
 use super::{LEFT, RIGHT, STAGE, StreamJoin};
+use crate::held_key::{DueAt, HeldEntry};
 use crate::key::KeyedBatch;
 use crate::keyed::{KeyedOperator, same};
 use crate::operator::{Outputs, StepFault};
@@ -99,6 +100,19 @@ impl KeyedOperator for StreamJoin {
             evicted += side.evict(bytes.saturating_sub(evicted), spill)?;
         }
         Ok(evicted)
+    }
+
+    fn held(&self, key_group: u16, key: &[u8]) -> Result<Vec<HeldEntry>, TableError> {
+        let mut held = Vec::new();
+        for (side, what) in [(LEFT, "left row"), (RIGHT, "right row")] {
+            for (time_us, is_marked) in self.sides[side].rows_of(key_group, weir_stream::key::hash(key), key)? {
+                let waits = self.kind.gives_unmatched(side) && !is_marked;
+                let then = if waits { "comes out without a match" } else { "is let go" };
+                let due = DueAt::watermark(self.bounds.kept_until(side, time_us).saturating_add(1), then);
+                held.push(HeldEntry::new(what).span(time_us, time_us).due(Some(due)));
+            }
+        }
+        Ok(held)
     }
 
     fn cold_bytes(&self) -> u64 {

@@ -29,8 +29,8 @@ pub const PAIRS_AT_ONCE: usize = 8192;
 /// A join of two streams for a range of key groups.
 #[derive(Debug, Clone)]
 pub struct StreamJoin {
-    kind: JoinKind,
-    bounds: Bounds,
+    pub(super) kind: JoinKind,
+    pub(super) bounds: Bounds,
     buckets: WindowGrid,
     filter: Option<Predicate>,
     pairs: Pairs,

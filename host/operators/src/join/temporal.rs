@@ -2,14 +2,12 @@
 //!
 //! Invariant: a left row waits until the watermark has passed it, so every version that could be valid then is there,
 //! whatever the batches and tasks. A version is held until the watermark has passed the next one of its key; the newest is
-//! held for ever, a deletion for [`DELETION_KEPT_US`].
+//! held for ever, a deletion for [`super::versions::DELETION_KEPT_US`].
 //!
 //! The right side is an upsert stream, or plain rows of which the newest by event time counts. A row that comes late is still
 //! the newest of its key from the watermark on, unless a newer one is known: then it leaves by the late output.
 //!
-//! Stored: left rows as [`RowsTable`] has them, with tag 0; versions by key, behind a byte 1. The value of a key, version 1,
-//! is its versions in the order in which they came, each: valid from (i64), event time (i64), length of the row (u32; all bits
-//! set: the key was deleted), all little-endian, then the row.
+//! Stored: left rows as [`RowsTable`] has them, with tag 0; versions by key ([`super::versions`]), behind a byte 1.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,13 +16,15 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use weir_state::Spill;
-use weir_state::table::{DeltaWriter, Leaving, MapTable, NewRow, RowId, RowsTable, StateValue, TableError};
+use weir_state::table::{DeltaWriter, Leaving, MapTable, NewRow, RowId, RowsTable, TableError};
 use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
 use weir_stream::{Batch, ChangeKind, Reject};
 
 use super::pairs::{Pairs, SideRows};
 use super::streams::{PAIRS_AT_ONCE, internal};
+use super::versions::{Version, Versions};
 use super::{JoinKind, LEFT, RIGHT, STAGE};
+use crate::held_key::{DueAt, HeldEntry};
 use crate::key::{KeyedBatch, has_null};
 use crate::keyed::{KeyedOperator, same};
 use crate::operator::{Outputs, StepFault};
@@ -32,9 +32,6 @@ use crate::window::WindowGrid;
 
 /// Left rows leave the state in pieces of this length.
 const BUCKET_US: i64 = 5_000_000;
-
-/// How long a deletion is remembered, so that older rows of its key that come late do not bring it back: an hour.
-pub const DELETION_KEPT_US: i64 = 3_600_000_000;
 
 const VERSIONS_TAG: u8 = 1;
 
@@ -52,91 +49,6 @@ pub struct TemporalJoin {
     /// When versions that are held may go, by key.
     ending: BinaryHeap<Reverse<(i64, u16, Box<[u8]>)>>,
     watermark_us: i64,
-}
-
-/// What is known of one key, in the order in which it came.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Versions(Vec<Version>);
-
-#[derive(Debug, Clone, PartialEq)]
-struct Version {
-    /// The first time at which left rows see it: its event time, or the watermark that it came behind.
-    from_us: i64,
-    time_us: i64,
-    /// None: the key was deleted.
-    row: Option<Box<[u8]>>,
-}
-
-impl Version {
-    /// When it may go for itself, whatever follows.
-    fn until_us(&self) -> i64 {
-        match self.row {
-            Some(_) => i64::MAX,
-            None => self.from_us.saturating_add(DELETION_KEPT_US),
-        }
-    }
-}
-
-/// The length of a row that is not there.
-const DELETED: u32 = u32::MAX;
-
-impl StateValue for Versions {
-    fn write(&self, bytes: &mut Vec<u8>) {
-        for Version { from_us, time_us, row } in &self.0 {
-            bytes.extend_from_slice(&from_us.to_le_bytes());
-            bytes.extend_from_slice(&time_us.to_le_bytes());
-            bytes.extend_from_slice(&row.as_ref().map_or(DELETED, |row| row.len() as u32).to_le_bytes());
-            bytes.extend_from_slice(row.as_deref().unwrap_or_default());
-        }
-    }
-
-    fn read(bytes: &[u8]) -> Result<Self, String> {
-        let (mut versions, mut rest) = (Vec::new(), bytes);
-        while !rest.is_empty() {
-            let (version, after) = version(rest).ok_or("it ends within a version")?;
-            versions.push(version);
-            rest = after;
-        }
-        Ok(Self(versions))
-    }
-
-    fn heap_bytes(&self) -> usize {
-        let rows: usize = self.0.iter().map(|version| version.row.as_ref().map_or(0, |row| row.len())).sum();
-        self.0.capacity() * size_of::<Version>() + rows
-    }
-}
-
-fn version(bytes: &[u8]) -> Option<(Version, &[u8])> {
-    let (from_us, rest) = bytes.split_first_chunk()?;
-    let (time_us, rest) = rest.split_first_chunk()?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let (row, rest) = match u32::from_le_bytes(*length) {
-        DELETED => (None, rest),
-        length => rest.split_at_checked(length as usize).map(|(row, rest)| (Some(row.into()), rest))?,
-    };
-    Some((Version { from_us: i64::from_le_bytes(*from_us), time_us: i64::from_le_bytes(*time_us), row }, rest))
-}
-
-impl Versions {
-    /// The version that a left row of this time sees: the newest of those that it may see, of equals the last to come.
-    fn at(&self, time_us: i64) -> Option<&Version> {
-        self.0.iter().filter(|version| version.from_us <= time_us).max_by_key(|version| version.time_us)
-    }
-
-    /// What is left when that goes which no left row at or behind the watermark can see; none where nothing goes.
-    fn pruned(&self, watermark_us: i64) -> Option<Self> {
-        let seen = self.0.iter().enumerate().filter(|(_, version)| version.from_us <= watermark_us);
-        let (best, newest) = seen.max_by_key(|(_, version)| version.time_us)?;
-        // Without a version there is nothing, with or without a deletion that says so.
-        let is_kept = newest.row.is_some() || newest.until_us() > watermark_us;
-        let stays = |place: usize, version: &Version| {
-            let may_be_seen = version.from_us > watermark_us && version.time_us >= newest.time_us;
-            if place == best { is_kept } else { may_be_seen }
-        };
-        let left = self.0.iter().enumerate().filter(|(place, version)| stays(*place, version));
-        let left: Vec<Version> = left.map(|(_, version)| version.clone()).collect();
-        (left.len() < self.0.len()).then_some(Self(left))
-    }
 }
 
 impl TemporalJoin {
@@ -437,6 +349,20 @@ impl KeyedOperator for TemporalJoin {
     fn evict(&mut self, bytes: usize, spill: &Spill) -> std::io::Result<usize> {
         let evicted = self.left.evict(bytes, spill)?;
         Ok(evicted + self.versions.evict(bytes.saturating_sub(evicted), spill, |_| Leaving::UntilAsked)?)
+    }
+
+    fn held(&self, key_group: u16, key: &[u8]) -> Result<Vec<HeldEntry>, TableError> {
+        let left = self.left.rows_of(key_group, weir_stream::key::hash(key), key)?;
+        let left = left.into_iter().map(|(time_us, _)| {
+            let due = DueAt::watermark(time_us.saturating_add(1), "comes out");
+            HeldEntry::new("left row").span(time_us, time_us).due(Some(due))
+        });
+        let versions = self.versions.peek(key_group, &stored_key(key))?.unwrap_or_default().0;
+        let versions = versions.into_iter().map(|version| {
+            let what = if version.row.is_some() { "version" } else { "deletion" };
+            HeldEntry::new(what).span(version.from_us, version.from_us)
+        });
+        Ok(left.chain(versions).collect())
     }
 
     fn cold_bytes(&self) -> u64 {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use weir_state::Spill;
 use weir_state::table::{DeltaWriter, Leaving, TableError};
-use weir_stream::{FunctionFault, TimeDomain};
+use weir_stream::{FunctionFault, StateContract, TimeDomain};
 
 use super::call::Work;
-use super::held::Held;
+use super::held::{Held, Pending};
 use super::{ProcessStep, next_timer, next_us};
+use crate::held_key::{DueAt, HeldEntry};
 use crate::key::{KeyBatch, KeyedBatch};
 use crate::keyed::{KeyedOperator, NextFunction, same};
 use crate::operator::{Outputs, StepFault};
@@ -105,6 +106,25 @@ impl KeyedOperator for ProcessStep {
             self.list_anew();
         }
         evicted
+    }
+
+    fn held(&self, key_group: u16, key: &[u8]) -> Result<Vec<HeldEntry>, TableError> {
+        let Some(held) = self.table.peek(key_group, key)? else { return Ok(Vec::new()) };
+        let contract = &self.spec.contract;
+        let timer = |pending: &Pending| {
+            let timer = contract.timers.get(pending.timer as usize);
+            let (name, domain) = timer.map_or(("?", TimeDomain::Event), |timer| (&*timer.name, timer.domain));
+            let by_clock = domain == TimeDomain::Processing;
+            let due = DueAt { at_us: pending.time_us, by_clock, then: "fires" };
+            HeldEntry::new(format!("timer {name}")).due(Some(due))
+        };
+        let state = |(state, bytes): (&StateContract, &Vec<u8>)| {
+            let lapse_us = state.ttl_us.map(|ttl_us| held.newest_us.saturating_add(ttl_us));
+            let what = format!("state {}, {} bytes", state.name, bytes.len());
+            HeldEntry::new(what).due(lapse_us.map(|at_us| DueAt::watermark(at_us, "is forgotten")))
+        };
+        let states = contract.states.iter().zip(&held.states).filter(|(_, bytes)| !bytes.is_empty());
+        Ok(held.timers.iter().map(timer).chain(states.map(state)).collect())
     }
 
     fn cold_bytes(&self) -> u64 {

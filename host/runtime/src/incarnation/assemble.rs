@@ -7,9 +7,11 @@
 mod chains;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, unbounded};
 use weir_operators::{KeyedOperator, NextFunction};
 use weir_state::RecoveredState;
 use weir_stream::key::task_key_groups;
@@ -23,6 +25,7 @@ use super::restore::{self, KeyedStep, Restored};
 use super::{Readers, Setup, StartError};
 use crate::channel::{Channel, Wake};
 use crate::function::Function;
+use crate::held_key::KeyQuestion;
 use crate::meta::EpochMeta;
 use crate::plan::{NodeRef, Plan, PlannedKeyed, PlannedKind, PlannedStep, Port};
 use crate::shared::TaskFault;
@@ -100,7 +103,7 @@ impl Assembly<'_> {
         let mut restored = self.restore(&keyed, state, budget)?;
 
         let mut workers: Vec<Vec<Box<dyn Task>>> = (0..self.setup.workers).map(|_| Vec::new()).collect();
-        let (mut meters, mut stages) = (Vec::new(), self.stages(&keyed));
+        let (mut meters, mut stages) = (Vec::new(), self.stages(&keyed)?);
         for root in &roots {
             let worker = self.worker(root.number);
             let task: Box<dyn Task> = match root.node {
@@ -112,9 +115,15 @@ impl Assembly<'_> {
                     Box::new(task)
                 }
                 NodeRef::Step(step) => {
-                    let (task, meter) = self.keyed_task(root, step, tasks_per_step, &channels, &mut restored)?;
+                    let owned = task_key_groups(root.instance, tasks_per_step, self.key_groups);
+                    let (ask, questions) = unbounded();
+                    let (task, meter) =
+                        self.keyed_task(root, step, owned.clone(), &channels, &mut restored, questions)?;
                     let stage = stages.iter_mut().find(|stage| stage.step == self.plan.steps[step].id);
-                    stage.into_iter().for_each(|stage| stage.tasks.push(Arc::clone(&meter)));
+                    if let Some(stage) = stage {
+                        stage.tasks.push(meter);
+                        stage.owners.push((owned, ask));
+                    }
                     Box::new(task)
                 }
             };
@@ -258,12 +267,12 @@ impl Assembly<'_> {
         &self,
         root: &Root,
         step: usize,
-        tasks_per_step: usize,
+        key_groups: Range<u16>,
         channels: &Channels,
         restored: &mut Restored,
+        questions: Receiver<KeyQuestion>,
     ) -> Result<(KeyedTask, Arc<StageMeter>), StartError> {
         let (planned, keyed) = self.keyed(step);
-        let key_groups = task_key_groups(root.instance, tasks_per_step, self.key_groups);
         let operator = keyed.operator(self.key_groups, key_groups.clone());
         let mut operator = operator.map_err(StartError::Internal)?;
         let step_number = self.meta.steps.get(&*planned.id).map_or(0, |stored| stored.number);
@@ -306,14 +315,16 @@ impl Assembly<'_> {
             out,
             meter: self.status.meter(&planned.id),
             stage_meter: Arc::clone(&stage_meter),
+            questions,
         });
         Ok((task, stage_meter))
     }
 
     /// Every keyed step with what it hears of time from, its tasks still to come.
-    fn stages(&self, keyed: &[usize]) -> Vec<Stage> {
+    fn stages(&self, keyed: &[usize]) -> Result<Vec<Stage>, StartError> {
         let stage = |step: &usize| {
-            let planned = &self.plan.steps[*step];
+            let (planned, keyed) = self.keyed(*step);
+            let keys = keyed.key_encoder(0, self.key_groups).map_err(StartError::Internal)?;
             let (mut sources, mut stages) = (Vec::new(), Vec::new());
             let before: BTreeSet<NodeRef> =
                 planned.inputs.iter().flat_map(|input| self.roots_of(input.from.node)).collect();
@@ -324,7 +335,7 @@ impl Assembly<'_> {
                 }
             }
             let (step, put_in) = (Arc::clone(&planned.id), planned.put_in.clone());
-            Stage { step, sources, stages, put_in, tasks: Vec::new() }
+            Ok(Stage { step, keys, owners: Vec::new(), sources, stages, put_in, tasks: Vec::new() })
         };
         keyed.iter().map(stage).collect()
     }

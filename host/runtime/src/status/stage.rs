@@ -1,11 +1,17 @@
 //! What a keyed step shows: how far it is in time, who it waits for, and the size of its state.
 
-use std::sync::Arc;
+use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
+use crossbeam_channel::{Sender, bounded};
 use serde::{Deserialize, Serialize};
-use weir_operators::KeyedOperator;
+use weir_operators::{KeyEncoder, KeyedOperator};
 use weir_stream::time::NO_WATERMARK;
+
+use super::StatusBoard;
+use crate::held_key::{KeyQuestion, KeyReport};
 
 /// Nothing fires by itself.
 const NEVER: i64 = i64::MAX;
@@ -44,6 +50,10 @@ impl StageMeter {
 #[derive(Debug, Clone)]
 pub struct Stage {
     pub step: Arc<str>,
+    /// Of the step's keys, as rows of its first input have them.
+    pub keys: KeyEncoder,
+    /// The key groups of each task, and where questions about them go.
+    pub owners: Vec<(Range<u16>, Sender<KeyQuestion>)>,
     /// Sources whose partitions it hears of directly.
     pub sources: Vec<Arc<str>>,
     /// Keyed steps before it.
@@ -69,7 +79,39 @@ pub struct StageStatus {
     pub next_fire_us: Option<i64>,
 }
 
+impl StatusBoard {
+    /// A keyed step's place in time, if there is such a step.
+    pub fn stage(&self, step: &str) -> Option<Stage> {
+        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        stages.iter().find(|stage| *stage.step == *step).cloned()
+    }
+}
+
 impl Stage {
+    /// Asks the task that owns a key what it holds for it.
+    ///
+    /// # Errors
+    /// For people: a text that is no such key; a task that does not answer.
+    pub fn ask(&self, texts: &[String], patience: Duration) -> Result<KeyReport, String> {
+        let keys = self.keys.of_text(texts)?;
+        let key_group = keys.key_groups()[0];
+        let owner = self.owners.iter().position(|(key_groups, _)| key_groups.contains(&key_group));
+        let owner = owner.ok_or("no task owns the key; the pipeline is starting")?;
+        let (reply, answer) = bounded(1);
+        let question = KeyQuestion { key_group, key: keys.key(0).to_vec(), reply };
+        self.owners[owner].1.send(question).map_err(|_| "the task that owns the key has ended")?;
+        let entries =
+            answer.recv_timeout(patience).map_err(|_| "the task that owns the key has ended, or is busy")??;
+        let watermark_us = self.tasks[owner].watermark_us.load(Relaxed);
+        Ok(KeyReport {
+            step: self.step.to_string(),
+            key: texts.to_vec(),
+            key_group,
+            watermark_us: Some(watermark_us).filter(|watermark| *watermark != NO_WATERMARK),
+            entries: entries.into_iter().map(Into::into).collect(),
+        })
+    }
+
     pub fn status(&self) -> StageStatus {
         let least = |of: fn(&StageMeter) -> &AtomicI64| self.tasks.iter().map(|task| of(task).load(Relaxed)).min();
         let sum = |of: fn(&StageMeter) -> &AtomicU64| self.tasks.iter().map(|task| of(task).load(Relaxed)).sum();

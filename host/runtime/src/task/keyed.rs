@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crossbeam_channel::Receiver;
 use weir_operators::{KeyedBatch, KeyedOperator, Outputs, StepFault};
 use weir_state::table::DeltaWriter;
 use weir_state::{DeltaBuilder, StateDelta};
@@ -15,6 +16,7 @@ use super::chain::{Chain, Target};
 use super::output::TaskOutput;
 use crate::barrier::{Barrier, StepCounts, TaskPart};
 use crate::channel::{Channel, Message};
+use crate::held_key::{self, KeyQuestion};
 use crate::shared::{Shared, TaskEvent, TaskFault};
 use crate::state_budget::StateGauge;
 use crate::status::{StageMeter, StepMeter};
@@ -50,6 +52,7 @@ pub struct KeyedTask {
     stage_meter: Arc<StageMeter>,
     counts: StepCounts,
     gauge: StateGauge,
+    questions: Receiver<KeyQuestion>,
 }
 
 /// One way into the task.
@@ -88,6 +91,7 @@ pub struct KeyedTaskParts {
     pub out: TaskOutput,
     pub meter: Arc<StepMeter>,
     pub stage_meter: Arc<StageMeter>,
+    pub questions: Receiver<KeyQuestion>,
 }
 
 impl KeyedTask {
@@ -106,6 +110,7 @@ impl KeyedTask {
             out,
             meter,
             stage_meter,
+            questions,
         } = parts;
         let mut time = CombinedWatermark::new(inputs.len());
         time.restore(watermark_us);
@@ -129,6 +134,7 @@ impl KeyedTask {
             gauge,
             meter,
             stage_meter,
+            questions,
             counts: StepCounts::default(),
         }
     }
@@ -289,6 +295,7 @@ impl KeyedTask {
 impl Task for KeyedTask {
     fn run(&mut self, shared: &Shared) -> Result<Activity, TaskFault> {
         let answered = self.chain.take_answers(&mut self.out, shared)?;
+        held_key::answer(&self.questions, self.operator.as_ref());
         if self.passing.is_none() {
             self.tick(shared)?;
         }

@@ -261,6 +261,25 @@ impl<S: Slots + Clone> BucketedTable<S> {
         Ok(())
     }
 
+    /// The buckets that hold a key, ascending; cold tables are looked at where they are.
+    ///
+    /// # Errors
+    /// When a cold table cannot be read.
+    pub fn buckets_of(&self, key_group: u16, key: &[u8]) -> Result<Vec<i64>, TableError> {
+        let Some(group) = key_group.checked_sub(self.key_groups.start) else { return Ok(Vec::new()) };
+        let (hash, mut found) = (key::hash(key), Vec::new());
+        for (bucket, tables) in &self.buckets {
+            let mut is_held = false;
+            match tables.get(usize::from(group)) {
+                None | Some(Held::Nothing) => {}
+                Some(Held::Hot(table)) => is_held = table.find(hash, key).is_some(),
+                Some(Held::Cold(cold)) => cold.for_each(key_group, |stored, _| is_held |= stored == key)?,
+            }
+            found.extend(is_held.then_some(*bucket));
+        }
+        Ok(found)
+    }
+
     /// Keys held, in all buckets, cold ones too.
     pub fn keys(&self) -> usize {
         let keys = |held: &Held<S>| match held {

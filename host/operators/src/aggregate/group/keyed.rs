@@ -5,7 +5,9 @@ use std::ops::Range;
 use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
 
+use super::state::GroupState;
 use super::{Expiry, GroupAggregate};
+use crate::held_key::{DueAt, HeldEntry};
 use crate::key::KeyedBatch;
 use crate::keyed::{KeyedOperator, same};
 use crate::operator::{Outputs, StepFault};
@@ -74,6 +76,17 @@ impl KeyedOperator for GroupAggregate {
 
     fn evict(&mut self, bytes: usize, spill: &Spill) -> std::io::Result<usize> {
         self.write_away(bytes, spill)
+    }
+
+    fn held(&self, key_group: u16, key: &[u8]) -> Result<Vec<HeldEntry>, TableError> {
+        let held = self.table.peek(key_group, key)?;
+        let entry = |state: GroupState| {
+            let last_us = state.last_us[0];
+            let over_us = self.ttl_us.map(|ttl_us| last_us.saturating_add(ttl_us));
+            let due = over_us.map(|at_us| DueAt::watermark(at_us, "is forgotten"));
+            HeldEntry::new("result, newest row").span(last_us, last_us).due(due)
+        };
+        Ok(held.into_iter().map(entry).collect())
     }
 
     fn cold_bytes(&self) -> u64 {

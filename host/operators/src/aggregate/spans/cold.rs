@@ -8,7 +8,7 @@ use weir_state::Spill;
 use weir_state::table::{PieceWriter, TableError, evict_around};
 use weir_stream::key;
 
-use super::{Held, SpanTable, write};
+use super::{Held, Session, SpanTable, write};
 use crate::key::KeyBatch;
 
 /// When keys are to be looked at.
@@ -153,6 +153,17 @@ impl SpanTable {
             self.cold_sessions += sessions.len();
             self.key_bytes -= key.len();
         }
+    }
+
+    /// The sessions of a key, wherever they are.
+    pub(in crate::aggregate) fn sessions_of(&self, key_group: u16, key: &[u8]) -> Result<Vec<Session>, TableError> {
+        if let Some(held) = self.keys.get(key) {
+            return Ok(held.sessions.clone());
+        }
+        let Some(value) = self.cold.get(key_group, key::hash(key), key)? else { return Ok(Vec::new()) };
+        let mut alone = Self::new(self.empty.clone());
+        alone.read(key, &value).map_err(|reason| TableError::Value { key_group, reason })?;
+        Ok(alone.keys.remove(key).map(|held| held.sessions).unwrap_or_default())
     }
 
     /// Bytes of cold keys, on disk.

@@ -97,6 +97,27 @@ impl RowsTable {
         Ok(evicted)
     }
 
+    /// Time of each row of a key and whether it is marked, wherever they are; they stay there.
+    ///
+    /// # Errors
+    /// When cold rows cannot be read.
+    pub fn rows_of(&self, key_group: u16, hash: u64, key: &[u8]) -> Result<Vec<(i64, bool)>, TableError> {
+        let Some(group) = key_group.checked_sub(self.key_groups.start).map(usize::from) else { return Ok(Vec::new()) };
+        let mut rows = Vec::new();
+        let mut look = |bucket: &Bucket| {
+            let row = |number: u32| (bucket.rows[number as usize].time_us, bucket.rows[number as usize].is_marked);
+            rows.extend(bucket.first(hash, key).into_iter().flat_map(|first| bucket.chain(first)).map(row));
+        };
+        for held in self.buckets.values().filter_map(|groups| groups.get(group)) {
+            match held {
+                Held::Hot(bucket) => look(bucket),
+                Held::Cold(cold) if cold.may_hold(hash) => look(&cold.read(key_group)?),
+                Held::Nothing | Held::Cold(_) => {}
+            }
+        }
+        Ok(rows)
+    }
+
     /// Bytes of cold rows, on disk.
     pub fn cold_bytes(&self) -> u64 {
         self.all().map(|held| if let Held::Cold(cold) = held { cold.spilled.bytes() } else { 0 }).sum()

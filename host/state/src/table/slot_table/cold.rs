@@ -51,6 +51,27 @@ impl<S: CompactSlots + Clone> SlotTable<S> {
         })
     }
 
+    /// A key's value alone, in slot 0, wherever it is; it stays there.
+    ///
+    /// # Errors
+    /// When the key cannot be read back.
+    pub fn peek(&self, key_group: u16, key: &[u8]) -> Result<Option<S>, TableError> {
+        let group = key_group.checked_sub(self.key_groups.start).map(usize::from);
+        let Some(group) = group.and_then(|group| self.groups.get(group)) else { return Ok(None) };
+        let (hash, mut stored) = (key::hash(key), Vec::new());
+        match group.find(hash, key) {
+            Some(slot) => group.slots.write(slot as usize, &mut stored),
+            None => match group.cold.get(key_group, hash, key)? {
+                Some(cold) => stored = cold,
+                None => return Ok(None),
+            },
+        }
+        let mut alone = self.empty.clone();
+        alone.resize(1);
+        alone.read(0, &stored).map_err(|reason| TableError::Value { key_group, reason })?;
+        Ok(Some(alone))
+    }
+
     /// Whether keys are not in memory.
     pub fn has_cold(&self) -> bool {
         self.groups.iter().any(|group| !group.cold.is_empty())
