@@ -23,7 +23,7 @@ pub use sink::{Sink, SinkMode};
 pub use source::{Column, ColumnOrigin, EventTime, EventTimeOrigin, RecordPart, Source};
 pub use step::{
     AggregateCall, DedupStep, Emit, GroupStep, JoinStep, JoinTime, JoinWord, Keep, LatestStep, PluginStep, SampleStep,
-    SessionGap, SessionsStep, Showing, Step, StepKind, TopStep, WindowShape, WindowStep, WindowTime,
+    SessionGap, SessionsStep, Showing, Step, StepKind, TopStep, Tumbling, WindowShape, WindowStep, WindowTime,
 };
 pub use test::{Crash, ExpectedRow, ExpectedValue, Feed, LATE_ROWS, Test};
 

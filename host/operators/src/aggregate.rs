@@ -77,6 +77,7 @@ pub use global::{GlobalAggregate, GlobalTrigger};
 pub use grid::WindowAggregate;
 pub use group::{GroupAggregate, GroupSpec};
 pub use kind::{AggregateKind, LISTED_MAX, result_type};
+pub(crate) use place::beyond_time;
 pub use session::{SessionAggregate, SessionGap};
 pub use spec::{Emit, LateRows, Showing, WindowSpec, WindowTime};
 

@@ -50,7 +50,7 @@ pub use row::{RowFormat, RowWriter};
 pub use sample::Sample;
 pub use select::Select;
 pub use sessions::Sessions;
-pub use top::{Order, Top};
+pub use top::{Order, Ranks, Top, WindowTop};
 pub use transform::{BisectionBudget, TransformStep};
 pub use waiting::{Answerer, Reply, Waiting, WaitingLimits};
 pub use window::{WindowError, WindowGrid};

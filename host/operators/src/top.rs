@@ -9,6 +9,7 @@
 //! Stored per group: version u8 (1), the ranked rows in their order, as a list.
 
 mod order;
+mod windowed;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::operator::{Outputs, StepFault, rows_left};
 use crate::row::RowFormat;
 
 pub use order::Order;
+pub use windowed::{Ranks, WindowTop};
 
 /// Name of the step in dead letters.
 pub const STAGE: &str = "top";
@@ -66,25 +68,13 @@ impl Top {
         Some(time_us.saturating_add(self.ttl_us?))
     }
 
-    /// Sort keys of rows that came back from the store, which keeps none.
-    fn fill(&self, group: &mut Group) -> Result<(), StepFault> {
-        if group.0.iter().all(|ranked| !ranked.sort.is_empty()) {
-            return Ok(());
-        }
-        let mut held = Made::new(&"".into(), &self.format, None);
-        group.0.iter().for_each(|ranked| held.push(ranked.row.clone(), ChangeKind::Insert, 0));
-        let (sorts, _) = self.order.keys(&held.take()?)?;
-        group.0.iter_mut().zip(&sorts).for_each(|(ranked, sort)| ranked.sort = sort.as_ref().into());
-        Ok(())
-    }
-
     /// Puts a row where it belongs, if that is among the first.
     fn place(&self, value: &mut Option<Group>, new: Ranked, watermark_us: i64) -> Result<(), StepFault> {
         if value.as_ref().and_then(|group| self.due_us(group)).is_some_and(|due| due <= watermark_us) {
             *value = None;
         }
         let group = value.get_or_insert_default();
-        self.fill(group)?;
+        fill(&self.order, &self.format, &mut group.0)?;
         let at = group.0.partition_point(|ranked| *ranked <= new);
         if at < self.rows {
             group.0.insert(at, new);
@@ -116,6 +106,23 @@ struct Ranked {
     row: TimedRow,
 }
 
+/// Sort keys of rows that came back from the store, which keeps none.
+fn fill(order: &Order, format: &RowFormat, rows: &mut [Ranked]) -> Result<(), StepFault> {
+    if rows.iter().all(|ranked| !ranked.sort.is_empty()) {
+        return Ok(());
+    }
+    let mut held = Made::new(&"".into(), format, None);
+    rows.iter().for_each(|ranked| held.push(ranked.row.clone(), ChangeKind::Insert, 0));
+    let (sorts, _) = order.keys(&held.take()?)?;
+    rows.iter_mut().zip(&sorts).for_each(|(ranked, sort)| ranked.sort = sort.as_ref().into());
+    Ok(())
+}
+
+fn held_bytes(rows: &Vec<Ranked>) -> usize {
+    let of = |ranked: &Ranked| ranked.sort.len() + ranked.row.heap_bytes();
+    rows.capacity() * size_of::<Ranked>() + rows.iter().map(of).sum::<usize>()
+}
+
 /// The ranked rows of one group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Group(Vec<Ranked>);
@@ -140,8 +147,7 @@ impl StateValue for Group {
     }
 
     fn heap_bytes(&self) -> usize {
-        let of = |ranked: &Ranked| ranked.sort.len() + ranked.row.heap_bytes();
-        self.0.capacity() * size_of::<Ranked>() + self.0.iter().map(of).sum::<usize>()
+        held_bytes(&self.0)
     }
 }
 

@@ -17,7 +17,7 @@ mod window;
 pub use aggregate::AggregateCall;
 pub use dedup::{DedupStep, Keep};
 pub use group::GroupStep;
-pub use join::{JoinStep, JoinTime, JoinWord};
+pub use join::{JoinStep, JoinTime, JoinWord, Tumbling};
 pub use latest::LatestStep;
 pub use plugin::PluginStep;
 pub use sample::SampleStep;

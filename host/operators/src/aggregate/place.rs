@@ -52,7 +52,7 @@ pub(super) fn not_an_insert(changes: &Changes, row: u32) -> Option<Reject> {
     (kind != ChangeKind::Insert).then(refuse)
 }
 
-pub(super) fn beyond_time(row: u32, time_us: i64) -> Reject {
+pub(crate) fn beyond_time(row: u32, time_us: i64) -> Reject {
     let reason = format!("the window of event time {time_us} us does not fit into 64-bit microseconds");
     Reject::new(row, "event-time", reason)
 }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use engine::{Case, Engine, NAME, Rows, rows, schema};
 use oracles::Outcome;
+use weir_operators::WindowTop;
 use weir_operators::by_key::PerKey;
-use weir_operators::{DedupFirst, DedupLast, KeyEncoder, Latest, Order, RowFormat, Sessions, Top};
+use weir_operators::{DedupFirst, DedupLast, KeyEncoder, Latest, Order, Ranks, RowFormat, Sessions, Top, WindowGrid};
 
 const DEFAULT_CASES: u64 = 400;
 
@@ -126,6 +127,22 @@ fn top_ends_with_the_first_rows_of_each_group_whatever_the_order_of_arrival() {
         (Top::new(&name(), &fields(), format(), (most, order), None, Some("number")), most as i64)
     };
     check(3, make, true, |partitions, most, _| oracles::top(partitions, most as usize));
+}
+
+#[test]
+fn a_windows_first_rows_come_out_once_when_it_closes_whatever_the_order_of_arrival() {
+    for ties in [false, true] {
+        for most in [1, 3] {
+            let make = |random: &mut Random| {
+                let size_us = length(random);
+                let order = Order::new(&["price desc".into()], &schema()).unwrap();
+                let ranks = Ranks { rows: most, ties };
+                let grid = WindowGrid::tumbling(size_us, 0).unwrap();
+                (WindowTop::new(&name(), &fields(), format(), (ranks, order), grid, Some("number")), size_us)
+            };
+            check(3, make, false, |partitions, size_us, _| oracles::window_top(partitions, size_us, most, ties));
+        }
+    }
 }
 
 #[test]

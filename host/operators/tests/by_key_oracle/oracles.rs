@@ -96,6 +96,27 @@ pub fn top(partitions: &[Rows], most: usize) -> Outcome {
     outcome(ranked, Vec::new())
 }
 
+/// The first rows of each name and window by price, largest first, with those level with the last if `ties`; a window's
+/// size is `size_us`, and its rows come out at its last microsecond.
+pub fn window_top(partitions: &[Rows], size_us: i64, most: usize, ties: bool) -> Outcome {
+    let start = |row: &Row| row.time_us.div_euclid(size_us) * size_us;
+    let (late, names) = by_name(partitions, |row| start(row) + size_us <= row.watermark_us);
+    let mut windows: BTreeMap<(&Option<String>, i64), Vec<&Row>> = BTreeMap::new();
+    names.into_iter().flatten().for_each(|row| windows.entry((&row.name, start(row))).or_default().push(row));
+    let mut ranked = Vec::new();
+    for ((_, start_us), mut rows) in windows {
+        rows.sort_by_key(|row| (std::cmp::Reverse(row.price), row.time_us, stored(row)));
+        for (place, row) in rows.iter().enumerate() {
+            let above = rows.iter().filter(|other| other.price > row.price).count();
+            let (place, counted) = if ties { (above, above) } else { (place, place) };
+            if counted < most {
+                ranked.push(Result { n: row.n, time_us: start_us + size_us - 1, number: Some(place as i64 + 1) });
+            }
+        }
+    }
+    outcome(ranked, late)
+}
+
 pub fn sessions(partitions: &[Rows], gap_us: i64, ttl_us: Option<i64>) -> Outcome {
     let (late, names) = by_name(partitions, |row| row.time_us < row.watermark_us);
     let mut numbered = Vec::new();

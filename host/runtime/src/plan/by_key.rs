@@ -7,7 +7,7 @@ use arrow_schema::{FieldRef, SchemaRef};
 use weir_manifest::{DedupStep, Fault, Keep, LATE_OUTPUT, LatestStep, SessionsStep, Spanned, TopStep};
 use weir_operators::by_key::PerKey;
 use weir_operators::{ByKey, DedupFirst, DedupLast, Expression, KeyEncoder, KeyedOperator};
-use weir_operators::{Latest, Order, RowFormat, Sessions, Top};
+use weir_operators::{Latest, Order, Ranks, RowFormat, Sessions, Top, WindowGrid, WindowTop};
 use weir_stream::ChangeMode;
 
 use super::{Output, PlannedKeyed, PlannedKind, Planner, Side, expression_fault};
@@ -81,15 +81,43 @@ impl Planner<'_> {
         let default = (!is_one).then(|| input.from.clone().map(|_| RANK.to_owned()));
         let rank = top.rank.clone().or(default);
         let new = rank.as_ref().map_or(Some(()), |rank| self.new_column(rank, input));
-        let (mut key, order, ()) = (key?, order.ok()?, new?);
-        let Keys { named, fields, rows } = self.step_keys(&top.key, input)?;
-        let ttl_us = top.ttl.as_ref().map(|ttl| ttl.as_us());
+        let windows = self.top_windows(top);
+        let (mut key, order, (), windows) = (key?, order.ok()?, new?, windows?);
+        let Keys { named, fields, rows: format } = self.step_keys(&top.key, input)?;
+        let rows = usize::from(top.rows);
         let rank_name = rank.as_ref().map(|rank| rank.as_str());
-        let ranked = Top::new(step, &fields, rows, (usize::from(top.rows), order), ttl_us, rank_name);
+        if let Some(grid) = windows {
+            let ranks = Ranks { rows, ties: top.ties.as_deref().copied().unwrap_or(false) };
+            let ranked = WindowTop::new(step, &fields, format, (ranks, order), grid, rank_name);
+            let outputs = with_late(Output::main(ranked.output_schema(), ChangeMode::Append), input);
+            return Some(planned(named, input, ranked, outputs));
+        }
+        let ttl_us = top.ttl.as_ref().map(|ttl| ttl.as_us());
+        let ranked = Top::new(step, &fields, format, (rows, order), ttl_us, rank_name);
         key.extend(rank.filter(|_| !is_one).map(|rank| rank.value));
         let changes = ChangeMode::Upsert { key, final_after_us: None };
         let outputs = with_late(Output::main(ranked.output_schema(), changes), input);
         Some(planned(named, input, ranked, outputs))
+    }
+
+    /// The windows of a `top`, if it has them.
+    fn top_windows(&mut self, top: &TopStep) -> Option<Option<WindowGrid>> {
+        let Some(window) = &top.window else {
+            let Some(ties) = top.ties.as_ref().filter(|ties| ties.value) else { return Some(None) };
+            let message = "a table by rank has one row of each rank, so level rows cannot share one";
+            self.fault(Fault::new(ties.span, "ties", message).next("give `top` a `window`, or leave `ties` out"));
+            return None;
+        };
+        if let Some(ttl) = &top.ttl {
+            let message = "a window's rows are gone when it closes, so `ttl` has nothing to do";
+            self.fault(Fault::new(ttl.span, "ttl", message).next("leave `ttl` out"));
+            return None;
+        }
+        let size = &window.tumbling;
+        let grid = WindowGrid::tumbling(size.value.as_us(), 0).map_err(|error| {
+            self.fault(Fault::new(size.span, "window", error.to_string()));
+        });
+        grid.ok().map(Some)
     }
 
     pub(super) fn sessions(

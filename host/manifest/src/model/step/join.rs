@@ -74,7 +74,7 @@ pub(super) struct JoinKeys {
     /// How far the right row's time may be from the left one's.
     within: Option<WithinForm>,
     /// Both rows are of the same window.
-    window: Option<JoinWindow>,
+    window: Option<Tumbling>,
     /// `true`: the right side is a table; a left row meets the version of its key that was valid at its time.
     #[allow(dead_code, reason = "the structural check has seen that it is `true`; its presence is what counts")]
     #[schemars(extend("const" = true))]
@@ -112,12 +112,13 @@ struct Apart {
     after: Spanned<Duration>,
 }
 
-#[derive(Deserialize, JsonSchema)]
+/// Windows that cannot overlap.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "a join's window")]
-struct JoinWindow {
-    /// The size of windows side by side.
-    tumbling: Spanned<Duration>,
+#[schemars(title = "windows side by side")]
+pub struct Tumbling {
+    /// Their size.
+    pub tumbling: Spanned<Duration>,
 }
 
 impl From<JoinKeys> for JoinStep {

@@ -4,10 +4,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Expression;
+use super::join::Tumbling;
 use crate::scalar::Duration;
 use crate::span::Spanned;
 
-/// The first rows of each group in an order, as a table by group and rank, or by group alone where it is one row.
+/// The first rows of each group in an order, as a table by group and rank, or by group alone where it is one row; with a
+/// window, as rows that are never changed.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "`top`")]
@@ -24,6 +26,10 @@ pub struct TopStep {
     /// Name of the column with the rank, from 1; absent: `rank`, or no such column where `rows` is 1.
     #[schemars(with = "Option<String>", extend("x-format" = "column-name"))]
     pub rank: Option<Spanned<String>>,
+    /// The first rows of each window, once, when it closes.
+    pub window: Option<Tumbling>,
+    /// Of a window, rows that `by` puts level with the last rank too; level rows share their rank. `false` unless said.
+    pub ties: Option<Spanned<bool>>,
     /// How long of event time a group stays without a newer row among its first; absent: for ever.
     pub ttl: Option<Spanned<Duration>>,
 }
