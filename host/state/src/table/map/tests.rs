@@ -68,11 +68,11 @@ fn deltas_replayed_in_order_give_the_table_back_whatever_came_and_went() {
                 }
             }
             table.seal(&mut replay);
-            if next(&mut random) % 2 == 0 {
+            if next(&mut random).is_multiple_of(2) {
                 let bytes = [1, usize::MAX][(next(&mut random) % 2) as usize];
                 table.evict(bytes, &spill, |value| due(value)).unwrap();
             }
-            if next(&mut random) % 4 == 0 {
+            if next(&mut random).is_multiple_of(4) {
                 let until_us = (next(&mut random) % 256) as i64;
                 table.warm_due(until_us, |_, _, _| {}).unwrap();
                 let is_cold = |(group, key): &(u16, Vec<u8>)| table.get(*group, key).is_none();

@@ -172,9 +172,11 @@ fn parts_loaded_apart_make_one_table_and_foreign_key_groups_are_refused() {
     let mut joined = SlotTable::new(Sums::default(), 0..GROUPS);
     for group in 0..GROUPS {
         let mut part = SlotTable::new(Sums::default(), group..group + 1);
-        whole.for_each(group, &mut |key, value| {
-            part.restore_put(group, key, value).unwrap();
-        });
+        whole
+            .for_each(group, &mut |key, value| {
+                part.restore_put(group, key, value).unwrap();
+            })
+            .unwrap();
         joined.absorb(part).unwrap();
     }
     assert_eq!(contents(&joined), contents(&whole));
