@@ -125,7 +125,7 @@ fn end_name(end: &End) -> &'static str {
 /// A pipeline's fault, with its exit code.
 pub fn failure(error: &RunError) -> Failure {
     let code = match error {
-        RunError::Start(StartError::Source { .. } | StartError::Sink { .. }) => UNAVAILABLE,
+        RunError::Start(StartError::Source { .. } | StartError::Sink { .. } | StartError::Lookup { .. }) => UNAVAILABLE,
         _ => FAILED,
     };
     let failure = Failure::new(code, error.to_string());

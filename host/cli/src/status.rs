@@ -61,6 +61,12 @@ fn text(status: &Status) -> String {
         let (name, version, running) = (&plugin.name, &plugin.version, short(&plugin.running));
         lines.push(format!("  {step:<18} {name} {version} · running {running}, {against}{watched}"));
     }
+    for (step, table) in &status.lookups {
+        let (rows, kib) = (grouped(table.size.rows), grouped(table.size.bytes.div_ceil(1024)));
+        let trouble = table.trouble.as_ref().map_or(String::new(), |trouble| format!(" · {trouble}"));
+        let ago = table.loaded_ago_ms / 1000;
+        lines.push(format!("  {step:<18} table of {rows} rows, {kib} KiB, read {ago} s ago{trouble}"));
+    }
     for (sink, one) in &status.sinks {
         let trouble = one.trouble.as_ref().map_or(String::new(), |trouble| format!(" · waits: {trouble}"));
         lines.push(format!("  {sink:<18} exposed epoch {}{trouble}", grouped(one.exposed_epoch)));

@@ -13,9 +13,11 @@ mod decimal;
 mod json;
 mod raw;
 mod source;
+mod table;
 
 pub use codec::{CodecError, Decoded, Decoder, EncodeError, Encoder, MAX_DECODE_BYTES, reject_code};
 pub use csv::{CsvDecoder, CsvOptions};
 pub use json::{JsonDecoder, JsonEncodeOptions, JsonEncoder, JsonLimits, RowJson};
 pub use raw::{RawDecoder, RawEncoder};
 pub use source::ColumnSource;
+pub use table::{MAX_TABLE_BYTES, TableError, TableFormat, TableRows, read_table};

@@ -83,7 +83,15 @@ impl KeyBatch {
     /// # Errors
     /// When the column's type cannot be a key, or its values take too many bytes.
     pub(crate) fn of(column: &ArrayRef) -> Result<Self, String> {
-        let (bytes, ends) = encode::encode(std::slice::from_ref(column), column.len())?;
+        Self::of_columns(std::slice::from_ref(column), column.len())
+    }
+
+    /// As [`KeyBatch::of`], of several columns of `rows` values together.
+    ///
+    /// # Errors
+    /// As [`KeyBatch::of`].
+    pub(crate) fn of_columns(columns: &[ArrayRef], rows: usize) -> Result<Self, String> {
+        let (bytes, ends) = encode::encode(columns, rows)?;
         let mut keys = Self { bytes, ends, ..Self::default() };
         keys.hash();
         Ok(keys)
@@ -213,18 +221,10 @@ impl KeyEncoder {
     /// # Errors
     /// [`StepFault::Internal`] when the batch is not of the input schema.
     pub fn encode(&self, batch: Batch, out: &mut Outputs) -> Result<KeyedBatch, StepFault> {
-        let (mut arrays, mut refused): (Vec<ArrayRef>, Vec<Reject>) = (Vec::new(), Vec::new());
-        for column in &self.columns {
-            let evaluated = column.evaluate(&batch);
-            refused.extend(evaluated.rejects);
-            arrays.push(evaluated.array);
-        }
-        let keys = self.keys(&arrays, batch.rows())?;
+        let (keys, refused) = self.keys_of(&batch)?;
         if refused.is_empty() {
             return Ok(KeyedBatch { batch, keys });
         }
-        refused.sort_by_key(|reject| reject.row);
-        refused.dedup_by_key(|reject| reject.row);
         let rows = rows_left(batch.rows(), &refused);
         out.reject(STAGE, &batch, refused)?;
         Ok(KeyedBatch { batch: batch.take(&rows)?, keys: keys.take(&rows) })
@@ -255,6 +255,22 @@ impl KeyEncoder {
             arrays.push(cast);
         }
         self.keys(&arrays, 1).map_err(|fault| fault.to_string())
+    }
+
+    /// The key of every row, and the rows whose key cannot be evaluated, ascending: what failed is null in theirs.
+    ///
+    /// # Errors
+    /// As [`KeyEncoder::encode`].
+    pub fn keys_of(&self, batch: &Batch) -> Result<(KeyBatch, Vec<Reject>), StepFault> {
+        let (mut arrays, mut refused): (Vec<ArrayRef>, Vec<Reject>) = (Vec::new(), Vec::new());
+        for column in &self.columns {
+            let evaluated = column.evaluate(batch);
+            refused.extend(evaluated.rejects);
+            arrays.push(evaluated.array);
+        }
+        refused.sort_by_key(|reject| reject.row);
+        refused.dedup_by_key(|reject| reject.row);
+        Ok((self.keys(&arrays, batch.rows())?, refused))
     }
 
     fn keys(&self, arrays: &[ArrayRef], rows: usize) -> Result<KeyBatch, StepFault> {

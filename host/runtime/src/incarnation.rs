@@ -22,6 +22,7 @@ use crate::coordinator::{
     Command, Coordinator, CrashPoint, DeadLetterSink, Outcome, RecoveredSink, Recovery, SinkWiring, Wiring,
 };
 use crate::log_writer;
+use crate::lookup;
 use crate::meta::{EpochMeta, MetaError};
 use crate::outside::Outside;
 use crate::plan::Plan;
@@ -69,6 +70,8 @@ pub enum StartError {
     Source { message: String, next: String },
     #[error("{message}")]
     Sink { message: String, next: String },
+    #[error("{message}")]
+    Lookup { message: String, next: String },
     #[error("{0}")]
     Plugin(String),
     #[error("{0}")]
@@ -96,6 +99,7 @@ pub fn run(
 ) -> Result<Outcome, StartError> {
     let status = control.status();
     let (mut store, recovered, mut meta) = open_state(plan, setup)?;
+    let _tables = lookup::open(plan, status)?;
     let readers = open_sources(plan, setup, &meta, control, commands)?;
     let key_groups = store.identity().key_groups;
     let plugins = plugins::resolve(plan, engine, &store.plugins(), overrides, &mut meta)?;

@@ -10,6 +10,7 @@
 //! | `worker`, `channel`, `shared` | threads, queues, and what tasks look at between batches |
 //! | `coordinator` | the only place that commits; feeds the pure protocol of `weir-checkpoint` |
 //! | `log_writer`, `sink_runner` | the threads behind `durable` and `expose` |
+//! | `lookup` | tables that steps look up: loaded, watched |
 //! | [`gate`], [`control`], [`admin`] | swapping plugins, steering, watching |
 //! | `outside`, `clock` | disk, clock and connectors, real or a test's |
 //! | [`savepoint`] | what a savepoint holds, and beginning from one |
@@ -31,6 +32,7 @@ pub mod gate;
 pub mod held_key;
 mod incarnation;
 mod log_writer;
+mod lookup;
 mod meta;
 mod metrics;
 mod outbox;

@@ -10,7 +10,7 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, encod
 
 use crate::barrier::StepCounts;
 use crate::state_budget::StateSize;
-use crate::status::{BOUNDS_MS, PipelineState, Status};
+use crate::status::{BOUNDS_MS, LookupStatus, PipelineState, Status};
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -47,6 +47,7 @@ impl Collector for Page {
         self.epochs(&mut encoder)?;
         self.steps(&mut encoder)?;
         self.partitions(&mut encoder)?;
+        self.lookups(&mut encoder)?;
         self.sinks(&mut encoder)
     }
 }
@@ -112,6 +113,25 @@ impl Page {
         gauge(encoder, "source_idle", "1 while the partition does not hold time back", idle)
     }
 
+    fn lookups(&self, encoder: &mut DescriptorEncoder) -> std::fmt::Result {
+        let of = |value: fn(&LookupStatus) -> u64| {
+            self.0.lookups.iter().map(move |(step, table)| (vec![("step", step.clone())], value(table)))
+        };
+        type Held = (&'static str, &'static str, fn(&LookupStatus) -> u64);
+        let held: [Held; 4] = [
+            ("lookup_rows", "Rows of the table that the step looks up", |table| table.size.rows),
+            ("lookup_bytes", "The table in memory", |table| table.size.bytes),
+            ("lookup_age_milliseconds", "Since the table was read", |table| table.loaded_ago_ms),
+            ("lookup_troubled", "1 while the table cannot be brought up to date", |table| {
+                u64::from(table.trouble.is_some())
+            }),
+        ];
+        for (name, help, value) in held {
+            gauge(encoder, name, help, of(value).map(|(labels, value)| (labels, value as i64)))?;
+        }
+        counter(encoder, "lookup_loads", "Tables that were read", of(|table| table.loads))
+    }
+
     fn sinks(&self, encoder: &mut DescriptorEncoder) -> std::fmt::Result {
         let epochs = self.0.sinks.iter().map(|(name, sink)| (vec![("sink", name.clone())], sink.exposed_epoch as i64));
         gauge(encoder, "sink_exposed_epoch", "Last epoch visible in the target", epochs)?;
@@ -166,6 +186,7 @@ mod tests {
         let plugin = ["clean-events", "1.0.0", "sha256:1", "sha256:1"].map(str::to_owned);
         let [name, version, running, manifest] = plugin;
         status.plugins.insert("clean".into(), PluginStatus { name, version, running, manifest, watched: false });
+        status.lookups.insert("priced".into(), LookupStatus::default());
         status.sinks.insert("sales".into(), SinkStatus::default());
         let (next_offset, watermark_us, lag) = (Some(1), Some(1), Some(1));
         let partition = PartitionStatus {

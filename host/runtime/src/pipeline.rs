@@ -38,7 +38,9 @@ impl RunError {
     pub fn next(&self) -> Option<&str> {
         match self {
             Self::Failed { next, .. } => Some(next),
-            Self::Start(StartError::Source { next, .. } | StartError::Sink { next, .. }) => Some(next),
+            Self::Start(
+                StartError::Source { next, .. } | StartError::Sink { next, .. } | StartError::Lookup { next, .. },
+            ) => Some(next),
             Self::Start(_) => None,
         }
     }

@@ -10,6 +10,7 @@ mod changes;
 mod component;
 mod group;
 mod join;
+mod lookup;
 mod normalise;
 mod plugin;
 mod process;
@@ -36,6 +37,7 @@ pub use source::PlannedSource;
 pub use test::{Expectation, ExpectedColumns, Fed, PlannedTest};
 
 use crate::gate::GateSite;
+use crate::lookup::TableFile;
 
 /// Where rows come from: an output of a source or step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +101,11 @@ pub trait PlannedStateless: Send + Sync {
     /// # Errors
     /// A fault of Weir: the plan saw that it can be built.
     fn operator(&self) -> Result<Box<dyn Operator>, String>;
+
+    /// The file of the table that the step looks up, if it does: to be loaded before the step runs.
+    fn table_file(&self) -> Option<&Arc<TableFile>> {
+        None
+    }
 }
 
 /// A step that answers later, planned: what it asks is asked once the pipeline runs.
@@ -157,6 +164,14 @@ impl PlannedStep {
             PlannedKind::Plugin(plugin) => Some(plugin),
             PlannedKind::Keyed(keyed) => keyed.plugin(),
             PlannedKind::Stateless(_) | PlannedKind::Waiting(_) => None,
+        }
+    }
+
+    /// The file of the table that the step looks up, if it does.
+    pub fn table_file(&self) -> Option<&Arc<TableFile>> {
+        match &self.kind {
+            PlannedKind::Stateless(step) => step.table_file(),
+            _ => None,
         }
     }
 
@@ -343,6 +358,7 @@ impl Planner<'_> {
             StepKind::Window(window) => self.window(&step_id, window, main)?,
             StepKind::Group(group) => self.group(&step_id, group, main)?,
             StepKind::Join(join) => self.join(&step_id, join, main, sides.get(1)?)?,
+            StepKind::Lookup(lookup) => self.lookup(&step_id, lookup, main, manifest)?,
         };
         Some(PlannedStep { id: step_id, inputs, outputs, kind, put_in: None })
     }

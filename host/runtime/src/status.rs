@@ -2,16 +2,17 @@
 //! read. Nothing is decided here.
 
 mod epochs;
+mod lookup;
+mod partition;
 mod stage;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use weir_state::Sizes;
-use weir_stream::time::NO_WATERMARK;
 
 use crate::barrier::StepCounts;
 use crate::coordinator::SwapResult;
@@ -21,6 +22,8 @@ use crate::state_budget::StateSize;
 use epochs::EpochTimes;
 
 pub use epochs::{BOUNDS_MS, PhaseTimes};
+pub use lookup::{LookupBoard, LookupStatus, TableSize};
+pub use partition::{PartitionMeter, PartitionStatus};
 pub use stage::{Stage, StageMeter, StageStatus};
 
 /// Where a pipeline is in its life.
@@ -87,41 +90,6 @@ impl StepMeter {
     }
 }
 
-/// Live state of one source partition.
-#[derive(Debug)]
-pub struct PartitionMeter {
-    pub source: Arc<str>,
-    pub partition: u32,
-    pub watermark_us: AtomicI64,
-    pub idle: AtomicBool,
-    pub ended: AtomicBool,
-    /// -1 while unknown.
-    pub lag: AtomicI64,
-    pub next_offset: AtomicI64,
-    /// Since it was last found with records, or not read to its end.
-    pub quiet_ms: AtomicU64,
-    pub idle_after_ms: Option<u64>,
-    /// It is ahead of slower partitions and not read.
-    pub waits: AtomicBool,
-}
-
-impl PartitionMeter {
-    pub fn new(source: Arc<str>, partition: u32, idle_after_ms: Option<u64>) -> Self {
-        Self {
-            source,
-            idle_after_ms,
-            partition,
-            watermark_us: AtomicI64::new(NO_WATERMARK),
-            idle: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            lag: AtomicI64::new(-1),
-            next_offset: AtomicI64::new(-1),
-            quiet_ms: AtomicU64::new(0),
-            waits: AtomicBool::new(false),
-        }
-    }
-}
-
 /// What the board shows of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginStatus {
@@ -139,22 +107,6 @@ pub struct SinkStatus {
     pub exposed_epoch: u64,
     /// Why it waits, if it does.
     pub trouble: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartitionStatus {
-    pub partition: u32,
-    pub next_offset: Option<i64>,
-    pub watermark_us: Option<i64>,
-    pub idle: bool,
-    pub ended: bool,
-    pub lag: Option<u64>,
-    /// Since the last record; 0 while it is not read to its end.
-    pub quiet_ms: u64,
-    /// After so long it counts as idle.
-    pub idle_after_ms: Option<u64>,
-    /// It is further ahead than `alignment` lets it be.
-    pub waits: bool,
 }
 
 /// The last swap and what became of it.
@@ -189,6 +141,8 @@ pub struct Status {
     /// Keyed state by step, where there is any.
     pub state_by_step: BTreeMap<String, StateSize>,
     pub plugins: BTreeMap<String, PluginStatus>,
+    /// Steps that look up tables.
+    pub lookups: BTreeMap<String, LookupStatus>,
     pub sinks: BTreeMap<String, SinkStatus>,
     pub dead_letters: u64,
     pub state_bytes: u64,
@@ -223,6 +177,7 @@ pub struct StatusBoard {
     meters: Mutex<BTreeMap<Arc<str>, Arc<StepMeter>>>,
     partitions: Mutex<Vec<Arc<PartitionMeter>>>,
     stages: Mutex<Vec<Stage>>,
+    pub lookups: LookupBoard,
 }
 
 impl StatusBoard {
@@ -251,6 +206,7 @@ impl StatusBoard {
             meters: Mutex::default(),
             partitions: Mutex::default(),
             stages: Mutex::default(),
+            lookups: LookupBoard::default(),
         }
     }
 
@@ -409,18 +365,7 @@ impl StatusBoard {
         drop(meters);
         let mut sources = BTreeMap::<String, Vec<PartitionStatus>>::new();
         for meter in self.partitions.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let known = |value: i64, unknown: i64| Some(value).filter(|value| *value != unknown);
-            sources.entry(meter.source.to_string()).or_default().push(PartitionStatus {
-                partition: meter.partition,
-                next_offset: known(meter.next_offset.load(Relaxed), -1),
-                watermark_us: known(meter.watermark_us.load(Relaxed), NO_WATERMARK),
-                idle: meter.idle.load(Relaxed),
-                ended: meter.ended.load(Relaxed),
-                lag: u64::try_from(meter.lag.load(Relaxed)).ok(),
-                quiet_ms: meter.quiet_ms.load(Relaxed),
-                idle_after_ms: meter.idle_after_ms,
-                waits: meter.waits.load(Relaxed),
-            });
+            sources.entry(meter.source.to_string()).or_default().push(meter.status());
         }
         let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         let stages = stages.iter().map(|stage| (stage.step.to_string(), stage.status())).collect();
@@ -439,6 +384,7 @@ impl StatusBoard {
             steps,
             state_by_step,
             plugins: board.plugins.clone(),
+            lookups: self.lookups.status(),
             sinks: board.sinks.clone(),
             dead_letters: board.dead_letters,
             state_bytes: board.state_bytes,

@@ -95,6 +95,11 @@ fn block(status: &Status, before: Option<&Before>, now: Instant) -> String {
             let _ = writeln!(text, "  {sink} waits: {trouble}");
         }
     }
+    for (step, table) in &status.lookups {
+        if let Some(trouble) = &table.trouble {
+            let _ = writeln!(text, "  {step}: {trouble}");
+        }
+    }
     if let Some(reason) = status.reason.as_ref().filter(|_| status.state != PipelineState::Running) {
         let _ = writeln!(text, "  {reason}");
     }

@@ -8,6 +8,7 @@ mod dedup;
 mod group;
 mod join;
 mod latest;
+mod lookup;
 mod plugin;
 mod sample;
 mod sessions;
@@ -19,6 +20,7 @@ pub use dedup::{DedupStep, Keep};
 pub use group::GroupStep;
 pub use join::{JoinStep, JoinTime, JoinWord, Tumbling};
 pub use latest::LatestStep;
+pub use lookup::{FileTable, LookupStep, LookupTable, LookupWord, MatchesWord};
 pub use plugin::PluginStep;
 pub use sample::SampleStep;
 pub use sessions::SessionsStep;
@@ -53,6 +55,7 @@ const KINDS: &[&[&str]] = &[
     &["key", "window", "aggregate"],
     &["key", "aggregate", "ttl"],
     &["join"],
+    &["lookup"],
 ];
 
 /// One node between sources and sinks.
@@ -79,7 +82,7 @@ impl Step {
     pub fn works_in_event_time(&self) -> bool {
         match &self.kind {
             StepKind::Plugin(_) | StepKind::Where(_) | StepKind::Select(_) => false,
-            StepKind::Split(_) | StepKind::Sample(_) => false,
+            StepKind::Split(_) | StepKind::Sample(_) | StepKind::Lookup(_) => false,
             StepKind::Top(top) => top.ttl.is_some(),
             StepKind::Dedup(_) | StepKind::Latest(_) | StepKind::Sessions(_) => true,
             StepKind::Window(window) => window.time == WindowTime::Event,
@@ -107,6 +110,7 @@ pub enum StepKind {
     Window(Box<WindowStep>),
     Group(Box<GroupStep>),
     Join(Box<JoinStep>),
+    Lookup(Box<LookupStep>),
 }
 
 impl StepKind {
@@ -125,6 +129,7 @@ impl StepKind {
             Self::Window(_) => "a window",
             Self::Group(_) => "an aggregate by key",
             Self::Join(_) => "a join",
+            Self::Lookup(_) => "a look-up",
         }
     }
 
@@ -137,7 +142,7 @@ impl StepKind {
     pub fn named_outputs(&self) -> Option<Vec<&str>> {
         match self {
             Self::Plugin(_) => None,
-            Self::Where(_) | Self::Select(_) | Self::Sample(_) => Some(vec![]),
+            Self::Where(_) | Self::Select(_) | Self::Sample(_) | Self::Lookup(_) => Some(vec![]),
             Self::Split(conditions) => Some(conditions.names().chain([REST_OUTPUT]).collect()),
             Self::Dedup(_) | Self::Latest(_) | Self::Top(_) | Self::Sessions(_) => Some(vec![LATE_OUTPUT]),
             Self::Window(_) | Self::Group(_) => Some(vec![LATE_OUTPUT]),
@@ -185,6 +190,8 @@ struct StepKeys {
     ttl: Option<Spanned<TimeToLive>>,
     /// Joins what the step is `from`, the left side, with another stream.
     join: Option<JoinStep>,
+    /// Gives each row what a table has for its key.
+    lookup: Option<LookupStep>,
 }
 
 /// What a step reads; the deserializer picks by the kind of node.
@@ -238,6 +245,7 @@ impl TryFrom<StepKeys> for Step {
                 StepKind::Group(Box::new(GroupStep { key: list(key), aggregate, ttl }))
             }
             StepKeys { join: Some(join), .. } => StepKind::Join(Box::new(join)),
+            StepKeys { lookup: Some(lookup), .. } => StepKind::Lookup(Box::new(lookup)),
             _ => return Err("a step without a kind".to_owned()),
         };
         Ok(Self { from: keys.from.list(), kind })

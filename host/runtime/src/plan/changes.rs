@@ -32,8 +32,8 @@ fn takes_changes(kind: &StepKind) -> bool {
         StepKind::Window(_) => false,
         // A table's rows do not say what they replace: a step before it does.
         StepKind::Group(_) => true,
-        // It looks at each side by itself: a table may stand on the right of `as_of`.
-        StepKind::Join(_) => true,
+        // They look for themselves: a table may stand on the right of `as_of`, and before a look-up of one row.
+        StepKind::Join(_) | StepKind::Lookup(_) => true,
     }
 }
 

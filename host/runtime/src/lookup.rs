@@ -1,0 +1,36 @@
+//! Tables that steps look up, seen from outside of the tasks: loaded before a start, watched while the pipeline runs.
+//!
+//! Invariant: a task never waits for a file, and a step never sees half a table: a new one is made beside the old and put in
+//! its place between two batches. What is durable was given out once and stays; an open epoch that is run again after a crash
+//! may meet a newer table. A file that is no table (any more) changes nothing but what the status says.
+
+mod file;
+mod watch;
+
+pub use file::{TableFile, TableFileSpec};
+pub use watch::TableWatch;
+
+use std::sync::Arc;
+
+use crate::incarnation::StartError;
+use crate::plan::Plan;
+use crate::status::StatusBoard;
+
+/// Loads every table that is not there yet, and watches the files until the answer is dropped. A pipeline that begins again
+/// in the same process keeps the tables that it had.
+///
+/// # Errors
+/// [`StartError::Lookup`] for the first file that is no table.
+pub fn open(plan: &Plan, status: &Arc<StatusBoard>) -> Result<Option<TableWatch>, StartError> {
+    let files: Vec<Arc<TableFile>> = plan.steps.iter().filter_map(|step| step.table_file().cloned()).collect();
+    for file in &files {
+        if !file.is_loaded() {
+            let loaded = file.load().map_err(|refused| StartError::Lookup {
+                message: format!("look-up `{}`: {}", file.step(), refused.message),
+                next: refused.next,
+            })?;
+            status.lookups.loaded(file.step(), loaded);
+        }
+    }
+    if files.is_empty() { Ok(None) } else { Ok(Some(TableWatch::spawn(files, status)?)) }
+}
