@@ -61,7 +61,7 @@ pub fn demo(args: &DemoArgs, format: Format) -> Result<(), Failure> {
     let setup = Setup {
         state_dir: shape.folder.join("state"),
         workers: cores,
-        watch: Duration::from_secs(5),
+        watch: Some(Duration::from_secs(5)),
         crash_at: None,
         outside: Outside::default(),
         evict_always: false,

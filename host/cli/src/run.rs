@@ -38,9 +38,9 @@ pub struct RunArgs {
     /// Stop when every source has been read to the end that it had at the start.
     #[arg(long)]
     pub until_end: bool,
-    /// How long a swapped-in plugin version is watched, in seconds.
-    #[arg(long, default_value_t = 30)]
-    pub watch_s: u64,
+    /// How long a swapped-in plugin version is watched, in seconds [default: as the manifest says].
+    #[arg(long)]
+    pub watch_s: Option<u64>,
     /// For tests of recovery: abort at sealed:N, durable:N or exposed:N.
     #[arg(long, hide = true, value_parser = crash_point)]
     pub crash_at: Option<CrashPoint>,
@@ -61,7 +61,7 @@ pub fn run(args: &RunArgs, format: Format) -> Result<(), Failure> {
     let setup = Setup {
         state_dir: args.state.clone().unwrap_or_else(|| crate::default_state_dir(&plan.pipeline)),
         workers: args.workers.unwrap_or(cores).max(1),
-        watch: Duration::from_secs(args.watch_s),
+        watch: args.watch_s.map(Duration::from_secs),
         crash_at: args.crash_at,
         outside: Outside::default(),
         evict_always: args.evict,

@@ -81,11 +81,15 @@ pub fn show(report: &SwapReport) {
     if let Some(test) = &report.self_test {
         let [rows, written, rejected] =
             [test.rows, test.written, test.rejected].map(|rows| crate::run::grouped(rows as u64));
-        println!("  self-test  {rows} live rows: {written} written, {rejected} rejected");
+        let running = test.running_rejected.map_or(String::new(), |rejected| format!(" (running version: {rejected})"));
+        println!("  self-test  {rows} live rows: {written} written, {rejected} rejected{running}");
     }
     let pause = report.pause_us.map_or("no row yet".to_owned(), |us| format!("pause {:.1} ms", us as f64 / 1000.0));
     println!("  swapped    from epoch {} · {pause}", crate::run::grouped(report.epoch));
-    println!("  watching   {} s; a trap or a time-out brings the version before back", report.watch_s);
+    println!(
+        "  watching   {} s; a trap, a time-out or {} % more rejects bring the version before back",
+        report.watch_s, report.more_rejects_percent
+    );
 }
 
 pub fn dev(args: &DevArgs) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ pub use binding::{
     ParquetConnector, Paths, PostgresConnector, Profile, Roll, SqliteConnector, Start, StdoutConnector, TextOrSecret,
 };
 pub use format::{CsvFormat, Delimiter, Format};
-pub use limits::{EpochSettings, Limits, PluginLimits, StateSettings};
+pub use limits::{EpochSettings, Limits, PluginLimits, StateSettings, SwapSettings};
 pub use sink::{Sink, SinkMode};
 pub use source::{Column, ColumnOrigin, EventTime, EventTimeOrigin, RecordPart, Source};
 pub use step::{
@@ -80,6 +80,9 @@ pub struct Manifest {
     /// Bounds that hold for the whole pipeline.
     #[serde(default)]
     pub limits: Limits,
+    /// When another version of a plugin is taken back.
+    #[serde(default)]
+    pub swap: SwapSettings,
 
     /// The folder that relative paths in the manifest start from: the manifest's own.
     #[serde(skip)]

@@ -258,6 +258,10 @@ pub struct Share(f64);
 text_scalar!(Share, "Share", "share", r"^[0-9]+(\.[0-9]+)?\s*%$", "A share: 0.5%, 2%.");
 
 impl Share {
+    pub(crate) const fn from_percent(percent: f64) -> Self {
+        Self(percent / 100.0)
+    }
+
     /// 0 to 1.
     pub fn fraction(self) -> f64 {
         self.0

@@ -8,6 +8,7 @@ use weir_stream::time::InputTime;
 use weir_stream::{DeadLetter, Position, SinkData, Transform, TransformFactory};
 
 use crate::function::{Function, Instance};
+use crate::reject_watch::Judged;
 
 /// One marker. Everything before it belongs to the epoch that it seals, everything behind to the next.
 #[derive(Debug)]
@@ -19,8 +20,21 @@ pub struct Barrier {
     pub snapshot: Option<u16>,
     /// Plugins that change behind this marker.
     pub swaps: Vec<Arc<SwapOrder>>,
-    /// Steps whose version is being watched.
-    pub watched: Vec<Arc<str>>,
+    /// Steps whose version is watched behind this marker, those of `swaps` among them, and what the version before made
+    /// of its newest rows.
+    pub watched: Vec<(Arc<str>, Judged)>,
+}
+
+impl Barrier {
+    /// The version that a step changes to.
+    pub fn order(&self, step: &str) -> Option<&Arc<SwapOrder>> {
+        self.swaps.iter().find(|order| *order.step == *step)
+    }
+
+    /// What the version before is measured by, if the step's version is watched.
+    pub fn watched(&self, step: &str) -> Option<Judged> {
+        self.watched.iter().find(|(watched, _)| **watched == *step).map(|(_, before)| *before)
+    }
 }
 
 /// A checked plugin on its way into the running tasks: one instance made ahead for each.

@@ -15,6 +15,7 @@ use crate::barrier::StepCounts;
 use crate::coordinator::{Command, SwapRequest};
 use crate::gate::{GateError, GateSite, SelfTest};
 use crate::held_key::KeyReport;
+use crate::reject_watch::RejectLimit;
 use crate::savepoint::Description;
 use crate::status::StatusBoard;
 
@@ -38,6 +39,7 @@ pub struct GateRoom {
     pub instances: BTreeMap<String, usize>,
     pub plugins: PluginFolder,
     pub watch: Duration,
+    pub reject_limit: RejectLimit,
 }
 
 /// The handle of one pipeline.
@@ -104,6 +106,8 @@ pub struct SwapReport {
     /// From the old version's last row to the new one's first; absent while no row came.
     pub pause_us: Option<u64>,
     pub watch_s: u64,
+    /// So many more rejects, in percent of the rows, bring the version before back.
+    pub more_rejects_percent: f64,
     /// Sums by source and step when the old version ended; exact, since the swap stands between two epochs.
     pub counts_before: BTreeMap<String, StepCounts>,
 }
@@ -200,6 +204,7 @@ impl Control {
             epoch: result.epoch,
             pause_us: result.pause_ns.map(|pause| pause.div_ceil(1000)),
             watch_s: room.watch.as_secs(),
+            more_rejects_percent: room.reject_limit.percent(),
             counts_before: result.counts_before,
         })
     }

@@ -133,6 +133,7 @@ impl Coordinator {
     pub fn new(wiring: Wiring, limits: Limits, recovery: Recovery) -> Self {
         let sinks = recovery.sinks.iter().map(RecoveredSink::for_protocol).collect();
         let (protocol, effects) = Protocol::new(limits, recovery.last_epoch, sinks);
+        let swaps = swapping::Swaps::new(recovery.watch, recovery.reject_window, &recovery.meta);
         let mut coordinator = Self {
             gathering: gathering::Gathering::new(wiring.tasks),
             protocol,
@@ -141,7 +142,7 @@ impl Coordinator {
             owed: recovery.sinks.into_iter().map(RecoveredSink::into_owed).collect(),
             snapshots: BTreeMap::new(),
             snapshot_due: recovery.snapshot_due,
-            swaps: swapping::Swaps::new(recovery.watch),
+            swaps,
             rejects: gathering::SinkRejects::default(),
             meta_at_append: HashMap::new(),
             pausing: pausing::Pausing::default(),
@@ -202,7 +203,7 @@ impl Coordinator {
     }
 
     fn inject(&mut self, id: u64, last: bool) {
-        let swaps = self.swaps.take_waiting(id);
+        let swaps = self.swaps.take_waiting(id, &self.meta);
         let snapshot = self.snapshot_due.take();
         self.gathering.expect(id, snapshot);
         let watched = self.swaps.watched_behind(id);
@@ -426,12 +427,9 @@ impl Coordinator {
 
     fn task_failed(&mut self, fault: TaskFault) {
         let outcome = match fault {
-            TaskFault::Plugin { step, digest, fault } => {
-                let reason = format!("plugin {digest} {fault}");
-                match self.swaps.watched(&step, &self.meta) {
-                    Some(to) => Outcome::RollBack { step, to, reason },
-                    None => Outcome::Paused { step: step.to_string(), reason, owed: self.still_owed() },
-                }
+            TaskFault::Plugin { step, digest, fault } => self.version_failed(step, format!("plugin {digest} {fault}")),
+            TaskFault::Rejects { step, digest, reason } => {
+                self.version_failed(step, format!("plugin {digest} {reason}"))
             }
             TaskFault::Source { source_id, partition, message, next } => {
                 Outcome::Failed { message: format!("source `{source_id}`, partition {partition}: {message}"), next }

@@ -12,11 +12,12 @@ use serde::Serialize;
 use weir_sandbox::{
     ContractFault, Limits, PluginComponent, SandboxEngine, SandboxError, WasmKeyedFactory, WasmTransformFactory,
 };
-use weir_stream::{Transform, Transformed};
+use weir_stream::{Batch, Transform, Transformed};
 
 use crate::barrier::SwapOrder;
 use crate::function::{Contract, Function, Instance};
-use crate::task::plugin::{PluginSite, Sample};
+use crate::reject_watch::Judged;
+use crate::task::plugin::PluginSite;
 
 /// How long a self-test may take at most, over all its calls.
 const SELF_TEST_BUDGET: Duration = Duration::from_secs(5);
@@ -44,6 +45,8 @@ pub enum GateError {
     Contract { step: String, faults: Vec<String> },
     #[error("self-test failed on step `{step}`: the plugin {fault}")]
     SelfTest { step: String, fault: weir_stream::FunctionFault },
+    #[error("self-test failed on step `{step}`: on its newest rows the plugin {reason}")]
+    Rejects { step: String, reason: String },
     #[error("no step `{step}` with a plugin; the pipeline has {}", list(.has))]
     NoStep { step: String, has: Vec<String> },
 }
@@ -68,6 +71,8 @@ pub struct SelfTest {
     pub rows: usize,
     pub written: usize,
     pub rejected: usize,
+    /// By the running version, of the same rows; absent when it failed on them.
+    pub running_rejected: Option<usize>,
 }
 
 /// A plugin that passed.
@@ -126,11 +131,28 @@ impl GateSite {
         let self_test = |fault| GateError::SelfTest { step: self.site.step.to_string(), fault };
         let mut instance = function.instantiate().map_err(self_test)?;
         let tested = match &mut instance {
-            Instance::Rows(instance) => self_test_on(&self.site.sample, instance.as_mut()).map_err(self_test)?,
+            Instance::Rows(instance) => self.self_test(instance.as_mut())?,
             // What a keyed function answers depends on the state that it would find.
             Instance::Keyed(_) => None,
         };
         Ok(Passed { component: Arc::clone(component), function, self_test: tested, instance })
+    }
+
+    /// Runs the stored sample through an instance, and through the running version to compare. No sample, no test.
+    fn self_test(&self, instance: &mut dyn Transform) -> Result<Option<SelfTest>, GateError> {
+        let (step, sample) = (self.site.step.to_string(), self.site.sample.get());
+        let tested = tried_on(&sample, instance).map_err(|fault| GateError::SelfTest { step: step.clone(), fault })?;
+        if tested.rows == 0 {
+            return Ok(None);
+        }
+        let running = self.site.sample.running().and_then(|running| running.instantiate().ok());
+        let running = running.and_then(|mut running| tried_on(&sample, running.as_mut()).ok());
+        let judged = |test: &SelfTest| Judged { rows: test.rows as u64, rejected: test.rejected as u64 };
+        let before = running.as_ref().map(judged);
+        match before.and_then(|before| self.site.reject_limit.burst(before, judged(&tested))) {
+            Some(reason) => Err(GateError::Rejects { step, reason }),
+            None => Ok(Some(SelfTest { running_rejected: running.map(|running| running.rejected), ..tested })),
+        }
     }
 
     /// What the steps behind would miss, per output and column.
@@ -194,15 +216,15 @@ pub fn type_name(data_type: &DataType) -> String {
     weir_manifest::type_text(data_type)
 }
 
-/// Runs the stored sample through an instance. No sample, no test.
-fn self_test_on(sample: &Sample, instance: &mut dyn Transform) -> Result<Option<SelfTest>, weir_stream::FunctionFault> {
+/// Runs a sample through an instance, as far as time allows.
+fn tried_on(sample: &[Batch], instance: &mut dyn Transform) -> Result<SelfTest, weir_stream::FunctionFault> {
     let started = Instant::now();
     let mut test = SelfTest::default();
-    for batch in sample.get() {
+    for batch in sample {
         if started.elapsed() > SELF_TEST_BUDGET {
             break;
         }
-        let Transformed { outputs, rejects } = instance.process(&batch)?;
+        let Transformed { outputs, rejects } = instance.process(batch)?;
         test.rows += batch.rows();
         test.rejected += rejects.len();
         let written = outputs.iter().map(|output| match &output.selection {
@@ -211,7 +233,7 @@ fn self_test_on(sample: &Sample, instance: &mut dyn Transform) -> Result<Option<
         });
         test.written += written.sum::<usize>();
     }
-    Ok((test.rows > 0).then_some(test))
+    Ok(test)
 }
 
 impl Passed {

@@ -43,8 +43,8 @@ pub struct Setup {
     pub state_dir: PathBuf,
     /// Threads that run tasks; default: the cores.
     pub workers: usize,
-    /// How long a new plugin version is watched.
-    pub watch: Duration,
+    /// How long a new plugin version is watched, if not as the manifest says.
+    pub watch: Option<Duration>,
     /// For tests of recovery: everything ends at this point.
     pub crash_at: Option<CrashPoint>,
     pub outside: Outside,
@@ -121,7 +121,8 @@ pub fn run(
         last_epoch: recovered.last_epoch,
         sinks,
         snapshot_due: store.snapshot_due(),
-        watch: plugins::watches(&meta, setup.watch),
+        watch: plugins::watches(&meta, plugins::watch(plan, setup)),
+        reject_window: u64::from(plan.manifest.swap.rows),
         meta,
     };
 

@@ -11,7 +11,7 @@
 //! | `coordinator` | the only place that commits; feeds the pure protocol of `weir-checkpoint` |
 //! | `log_writer`, `sink_runner` | the threads behind `durable` and `expose` |
 //! | `lookup` | tables that steps look up: loaded, watched |
-//! | [`gate`], [`control`], [`admin`] | swapping plugins, steering, watching |
+//! | [`gate`], [`control`], [`admin`], `reject_watch` | swapping plugins, steering, watching |
 //! | `outside`, `clock` | disk, clock and connectors, real or a test's |
 //! | [`savepoint`] | what a savepoint holds, and beginning from one |
 //! | [`trial`] | a pipeline's own tests on the real engine |
@@ -39,6 +39,7 @@ mod outbox;
 mod outside;
 pub mod pipeline;
 pub mod plan;
+mod reject_watch;
 pub mod savepoint;
 mod shared;
 mod sink_runner;

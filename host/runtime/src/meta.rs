@@ -10,6 +10,7 @@ use weir_stream::Position;
 use weir_stream::time::{InputTime, NO_WATERMARK};
 
 use crate::barrier::{PartitionPosition, StepCounts};
+use crate::reject_watch::Judged;
 
 const VERSION: u32 = 1;
 
@@ -65,6 +66,9 @@ pub struct StoredPlugin {
     pub running: String,
     /// While `running` is watched: the digest to return to.
     pub previous: Option<String>,
+    /// What that one made of its newest rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Judged>,
     /// Digest that the manifest resolved to when the pipeline last started; another one at the next start is a swap
     /// request.
     pub manifest: String,

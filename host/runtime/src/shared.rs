@@ -31,6 +31,9 @@ pub enum TaskFault {
     /// The plugin of a step failed beyond what quarantine may cover.
     #[error("step `{step}`: plugin {digest} {fault}")]
     Plugin { step: Arc<str>, digest: Arc<str>, fault: FunctionFault },
+    /// The watched version of a plugin rejects more than the one before it.
+    #[error("step `{step}`: plugin {digest} {reason}")]
+    Rejects { step: Arc<str>, digest: Arc<str>, reason: String },
     /// The source cannot be read; only an operator can help.
     #[error("source `{source_id}`, partition {partition}: {message}")]
     Source { source_id: Arc<str>, partition: u32, message: String, next: String },

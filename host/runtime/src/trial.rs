@@ -214,7 +214,7 @@ impl<'a> Trial<'a> {
         let setup = Setup {
             state_dir: PathBuf::from("/state"),
             workers: 1,
-            watch: Duration::ZERO,
+            watch: Some(Duration::ZERO),
             crash_at,
             evict_always: false,
             outside: Outside {

@@ -37,6 +37,8 @@ struct Misdeeds {
     reject: Option<String>,
     /// Calls itself until the stack ends.
     recurse: Option<String>,
+    /// Means something to `adversary-next` alone.
+    next_rejects_after: Option<u64>,
 }
 
 const FLOOD_LINES: u32 = 100_000;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::scalar::{Duration, Rate, Size};
+use crate::scalar::{Duration, Rate, Share, Size};
 
 /// Bounds of the whole pipeline.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -170,5 +170,25 @@ pub struct EpochSettings {
 impl Default for EpochSettings {
     fn default() -> Self {
         Self { interval: Duration::from_secs(1), max_rows: 1_000_000, max_bytes: Size::from_mib(8) }
+    }
+}
+
+/// What is asked of another version of a plugin that was put into the running pipeline.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "a swap")]
+pub struct SwapSettings {
+    /// For how long the version before may come back. Default 30s.
+    pub watch: Duration,
+    /// It does when, among `rows` rows of a task, so many more are rejected than it used to. Default 5%.
+    pub more_rejects: Share,
+    /// Default 1000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub rows: u32,
+}
+
+impl Default for SwapSettings {
+    fn default() -> Self {
+        Self { watch: Duration::from_secs(30), more_rejects: Share::from_percent(5.0), rows: 1000 }
     }
 }

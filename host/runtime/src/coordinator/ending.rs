@@ -1,5 +1,6 @@
 //! When an incarnation is over, and what must still happen before it may be.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use weir_checkpoint::{Input, Refusal, SealedEpoch};
@@ -81,6 +82,14 @@ impl Coordinator {
         };
         let message = format!("sink `{}`: {refusal}", self.wiring.sinks[sink].name);
         self.fail(&message, next);
+    }
+
+    /// A version that is watched goes back; any other waits for an operator.
+    pub(super) fn version_failed(&self, step: Arc<str>, reason: String) -> Outcome {
+        match self.swaps.watched(&step, &self.meta) {
+            Some(to) => Outcome::RollBack { step, to, reason },
+            None => Outcome::Paused { step: step.to_string(), reason, owed: self.still_owed() },
+        }
     }
 
     /// The first failure is the one that is told.

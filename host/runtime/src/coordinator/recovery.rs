@@ -18,6 +18,8 @@ pub struct Recovery {
     pub snapshot_due: Option<u16>,
     /// Plugins that were being watched when the last incarnation ended.
     pub watch: Vec<Watch>,
+    /// Rows by which a version's share of rejects is told.
+    pub reject_window: u64,
 }
 
 /// One sink's acknowledged epoch and what it is still owed.

@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 
 use crate::barrier::{StepCounts, SwapOrder};
 use crate::meta::EpochMeta;
+use crate::reject_watch::{Judged, RecentRows};
 use crate::status::StatusBoard;
 
 /// How long a swap's caller waits for the new version's first row.
@@ -39,6 +40,8 @@ pub struct Watch {
     pub step: Arc<str>,
     /// Digest to return to.
     pub previous: Arc<str>,
+    /// What that version made of its newest rows.
+    pub before: Judged,
     pub until: Instant,
     /// The barrier that tells the tasks of its end.
     pub released_by: Option<u64>,
@@ -47,6 +50,7 @@ pub struct Watch {
 struct Riding {
     request: SwapRequest,
     barrier: u64,
+    before: Judged,
     sealed: Option<(u64, Instant)>,
     pause_ns: Option<u64>,
     counts_before: BTreeMap<String, StepCounts>,
@@ -59,11 +63,50 @@ pub struct Swaps {
     watches: Vec<Watch>,
     /// Steps whose watch ended well and was not told yet.
     kept: Vec<Arc<str>>,
+    recent: Recent,
+}
+
+/// What the running version of each step made of its newest rows.
+struct Recent {
+    window: u64,
+    /// By step: the newest rows, and the sums up to them.
+    steps: BTreeMap<String, (RecentRows, Judged)>,
+}
+
+impl Recent {
+    /// An epoch is sealed whose sums stand in `meta`.
+    fn note(&mut self, meta: &EpochMeta) {
+        for step in meta.plugins.keys() {
+            let Some((recent, noted)) = self.steps.get_mut(step) else { continue };
+            let sum = sum(meta, step);
+            recent.note(Judged { rows: sum.rows - noted.rows, rejected: sum.rejected - noted.rejected }, self.window);
+            *noted = sum;
+        }
+    }
+
+    /// What comes from here on is another version's.
+    fn begin(&mut self, step: &str, meta: &EpochMeta) {
+        self.steps.insert(step.to_owned(), (RecentRows::default(), sum(meta, step)));
+    }
+
+    /// Of the step's newest rows; of all it ever had while there are none since the start.
+    fn of(&self, step: &str, meta: &EpochMeta) -> Judged {
+        let recent = self.steps.get(step).map(|(recent, _)| recent.sum()).filter(|recent| recent.rows > 0);
+        recent.unwrap_or_else(|| sum(meta, step))
+    }
+}
+
+fn sum(meta: &EpochMeta, step: &str) -> Judged {
+    let counts = meta.counts.get(step).copied().unwrap_or_default();
+    Judged { rows: counts.rows_in, rejected: counts.rejected }
 }
 
 impl Swaps {
-    pub fn new(watches: Vec<Watch>) -> Self {
-        Self { waiting: Vec::new(), riding: Vec::new(), watches, kept: Vec::new() }
+    /// `reject_window`: rows by which a version's share of rejects is told.
+    pub fn new(watches: Vec<Watch>, reject_window: u64, meta: &EpochMeta) -> Self {
+        let mut recent = Recent { window: reject_window, steps: BTreeMap::new() };
+        meta.plugins.keys().for_each(|step| recent.begin(step, meta));
+        Self { waiting: Vec::new(), riding: Vec::new(), watches, kept: Vec::new(), recent }
     }
 
     pub fn request(&mut self, request: SwapRequest, meta: &EpochMeta) {
@@ -73,21 +116,24 @@ impl Swaps {
     }
 
     /// The swaps that ride on `barrier`.
-    pub fn take_waiting(&mut self, barrier: u64) -> Vec<Arc<SwapOrder>> {
+    pub fn take_waiting(&mut self, barrier: u64, meta: &EpochMeta) -> Vec<Arc<SwapOrder>> {
         let waiting = std::mem::take(&mut self.waiting);
         let orders = waiting.iter().map(|request| Arc::clone(&request.order)).collect();
-        let riding =
-            |request| Riding { request, barrier, sealed: None, pause_ns: None, counts_before: BTreeMap::new() };
-        self.riding.extend(waiting.into_iter().map(riding));
+        for request in waiting {
+            let before = self.recent.of(&request.order.step, meta);
+            let (pause_ns, counts_before) = (None, BTreeMap::new());
+            self.riding.push(Riding { request, barrier, before, sealed: None, pause_ns, counts_before });
+        }
         orders
     }
 
     /// Notes in `meta` who made the epoch and who runs behind it; answers whether a swap rode on the barrier.
     pub fn sealed(&mut self, barrier: u64, epoch: u64, meta: &mut EpochMeta) -> bool {
         meta.plugins.values_mut().for_each(|plugin| plugin.made_by.clone_from(&plugin.running));
+        self.recent.note(meta);
         for watch in self.watches.extract_if(.., |watch| watch.released_by == Some(barrier)) {
             if let Some(plugin) = meta.plugins.get_mut(&*watch.step) {
-                plugin.previous = None;
+                (plugin.previous, plugin.before) = (None, None);
             }
             self.kept.push(watch.step);
         }
@@ -99,11 +145,13 @@ impl Swaps {
             let order = &riding.request.order;
             let Some(plugin) = meta.plugins.get_mut(&*order.step) else { continue };
             let previous = std::mem::replace(&mut plugin.running, order.function.digest().to_string());
-            plugin.previous = Some(previous.clone());
+            (plugin.previous, plugin.before) = (Some(previous.clone()), Some(riding.before));
+            self.recent.begin(&order.step, meta);
             self.watches.retain(|watch| watch.step != order.step);
             self.watches.push(Watch {
                 step: Arc::clone(&order.step),
                 previous: previous.into(),
+                before: riding.before,
                 until: Instant::now() + riding.request.watch,
                 released_by: None,
             });
@@ -154,14 +202,17 @@ impl Swaps {
         self.watches.iter().find(|watch| *watch.step == *step).map(|watch| Arc::clone(&watch.previous))
     }
 
-    /// The steps that stay watched behind `barrier`; watches that ran out end with it.
-    pub fn watched_behind(&mut self, barrier: u64) -> Vec<Arc<str>> {
+    /// The steps that are watched behind `barrier`; watches that ran out end with it.
+    pub fn watched_behind(&mut self, barrier: u64) -> Vec<(Arc<str>, Judged)> {
         let now = Instant::now();
         for watch in self.watches.iter_mut().filter(|watch| watch.until <= now) {
             watch.released_by.get_or_insert(barrier);
         }
+        // A version that was ordered anew is watched instead of the one that runs.
+        let riding = self.riding.iter().filter(|riding| riding.sealed.is_none());
+        let riding = riding.map(|riding| (Arc::clone(&riding.request.order.step), riding.before)).rev();
         let watched = self.watches.iter().filter(|watch| watch.released_by.is_none());
-        watched.map(|watch| Arc::clone(&watch.step)).collect()
+        riding.chain(watched.map(|watch| (Arc::clone(&watch.step), watch.before))).collect()
     }
 
     /// The incarnation ends: callers learn by their dropped reply.

@@ -28,6 +28,7 @@ use crate::function::Function;
 use crate::held_key::KeyQuestion;
 use crate::meta::EpochMeta;
 use crate::plan::{NodeRef, Plan, PlannedKeyed, PlannedKind, PlannedStep, Port};
+use crate::reject_watch::RejectLimit;
 use crate::shared::TaskFault;
 use crate::state_budget::StateBudget;
 use crate::status::{PartitionMeter, Stage, StageMeter, StatusBoard};
@@ -316,6 +317,8 @@ impl Assembly<'_> {
             meter: self.status.meter(&planned.id),
             stage_meter: Arc::clone(&stage_meter),
             questions,
+            reject_limit: RejectLimit::of(&self.plan.manifest.swap),
+            watched: self.plugins.get(&planned.id).and_then(|running| running.watched),
         });
         Ok((task, stage_meter))
     }
@@ -347,7 +350,7 @@ fn begin(operator: &mut dyn KeyedOperator, running: &RunningPlugin, step: &Arc<s
         return Err(StartError::Internal(format!("step `{step}` has a key and a function without")));
     };
     let next = NextFunction { factory: Arc::clone(factory), instance: None };
-    operator.begin_epoch(Some(next), running.watching).map_err(|fault| {
+    operator.begin_epoch(Some(next), running.watched.is_some()).map_err(|fault| {
         let (step, digest) = (Arc::clone(step), Arc::clone(factory.digest()));
         TaskFault::Plugin { step, digest, fault }.into()
     })

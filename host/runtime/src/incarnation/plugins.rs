@@ -14,6 +14,7 @@ use crate::coordinator::Watch;
 use crate::function::Function;
 use crate::meta::{EpochMeta, StoredPlugin};
 use crate::plan::{Plan, PlannedPlugin};
+use crate::reject_watch::{Judged, RejectLimit};
 use crate::status::{PluginStatus, StatusBoard};
 
 /// A version that must run whatever the log says: after a rollback, or a swap while paused.
@@ -29,7 +30,8 @@ pub type Overrides = HashMap<Arc<str>, Override>;
 /// The version that runs in one step.
 pub struct RunningPlugin {
     pub function: Function,
-    pub watching: bool,
+    /// While it is watched: what the version before made of its newest rows.
+    pub watched: Option<Judged>,
     /// The manifest's component, when it is another one and wants in.
     wanted: Option<Arc<PluginComponent>>,
 }
@@ -88,14 +90,17 @@ fn resolve_one(
     let rolled_back = ordered.is_some();
     let previous = stored.as_ref().filter(|stored| !rolled_back && stored.running == digest);
     let previous = previous.and_then(|stored| stored.previous.clone());
-    let watching = previous.is_some();
+    let before = previous.as_ref().and(stored.as_ref()).and_then(|stored| stored.before);
+    let watched = previous.as_ref().map(|_| before.unwrap_or_default());
     let wanted = (replaced && changed && !rolled_back).then(|| Arc::clone(&planned.component));
     // A swap that the manifest asks for is asked for again until it has been in place.
     let asked = stored.filter(|_| wanted.is_some()).map(|stored| stored.manifest);
     let manifest = asked.unwrap_or_else(|| of_manifest.to_string());
-    meta.plugins
-        .insert(step.to_string(), StoredPlugin { made_by: digest.clone(), running: digest, manifest, previous });
-    Ok(RunningPlugin { function, watching, wanted })
+    meta.plugins.insert(
+        step.to_string(),
+        StoredPlugin { made_by: digest.clone(), running: digest, manifest, previous, before },
+    );
+    Ok(RunningPlugin { function, watched, wanted })
 }
 
 /// The version that ran before, if it fits the plan; a manifest that changed the columns around it makes it unfit, and
@@ -144,6 +149,11 @@ fn prune(folder: &PluginFolder, before: &EpochMeta, now: &EpochMeta) {
     }
 }
 
+/// How long a new version is watched.
+pub fn watch(plan: &Plan, setup: &Setup) -> Duration {
+    setup.watch.unwrap_or_else(|| Duration::from_micros(plan.manifest.swap.watch.as_us().unsigned_abs()))
+}
+
 /// The watches that go on from an earlier life.
 pub fn watches(meta: &EpochMeta, watch: Duration) -> Vec<Watch> {
     let watched = meta.plugins.iter().filter_map(|(step, plugin)| Some((step, plugin.previous.as_ref()?)));
@@ -152,6 +162,7 @@ pub fn watches(meta: &EpochMeta, watch: Duration) -> Vec<Watch> {
         .map(|(step, previous)| Watch {
             step: step.as_str().into(),
             previous: previous.as_str().into(),
+            before: meta.plugins[step].before.unwrap_or_default(),
             until,
             released_by: None,
         })
@@ -180,7 +191,8 @@ pub fn open_gate(
         sites,
         instances: instances.clone(),
         plugins: folder,
-        watch: setup.watch,
+        watch: watch(plan, setup),
+        reject_limit: RejectLimit::of(&plan.manifest.swap),
     }));
 }
 
@@ -193,7 +205,7 @@ fn show(status: &StatusBoard, step: &str, planned: &PlannedPlugin, running: &Run
             version: contract.version().to_owned(),
             running: running.function.digest().to_string(),
             manifest: planned.component.digest().to_string(),
-            watched: running.watching,
+            watched: running.watched.is_some(),
         },
     );
 }

@@ -12,6 +12,7 @@ use super::window::key_name;
 use super::{Output, PlannedKeyed, PlannedKind, PlannedPlugin, Planner, Side, component, expression_fault};
 use crate::function::Contract;
 use crate::gate::{GateError, GateSite};
+use crate::reject_watch::RejectLimit;
 use crate::task::plugin::{PluginSite, Sample, with_digest_column};
 
 impl Planner<'_> {
@@ -42,6 +43,7 @@ impl Planner<'_> {
             sample: Arc::new(Sample::default()),
             outputs: Vec::new(),
             output_names: Vec::new(),
+            reject_limit: RejectLimit::of(&manifest.swap),
             digest_column: plugin.digest_column.as_ref().map(|column| column.value.clone()),
         };
         let key_schema = key.as_ref().map(|key| Arc::new(Schema::new(key.fields().to_vec())));

@@ -188,6 +188,9 @@ impl Chain {
     fn send_on(&mut self, number: usize, rows_in: u64, out: &mut TaskOutput) -> Result<(), TaskFault> {
         let node = &self.nodes[number];
         let mut counts = StepCounts { rows_in, rejected: self.outputs.rejects.len() as u64, ..StepCounts::default() };
+        if let Step::Plugin(plugin) = &mut node.step {
+            plugin.judge(rows_in, counts.rejected)?;
+        }
         let plugin = match &node.step {
             Step::Plugin(plugin) => Some(Arc::clone(plugin.digest())),
             Step::Operator(_) | Step::Waiting(_) => None,
@@ -213,8 +216,7 @@ impl Chain {
         let counts = counts.filter(|(_, counts)| !counts.is_zero()).collect();
         for node in &mut self.nodes {
             if let Step::Plugin(plugin) = &mut node.step {
-                let order = barrier.swaps.iter().find(|order| order.step == node.id);
-                plugin.pass(order, order.is_some() || barrier.watched.contains(&node.id))?;
+                plugin.pass(barrier.order(&node.id), barrier.watched(&node.id))?;
             }
         }
         Ok(counts)

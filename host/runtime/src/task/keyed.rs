@@ -17,6 +17,7 @@ use super::output::TaskOutput;
 use crate::barrier::{Barrier, StepCounts, TaskPart};
 use crate::channel::{Channel, Message};
 use crate::held_key::{self, KeyQuestion};
+use crate::reject_watch::{Judged, RejectLimit, RejectWatch};
 use crate::shared::{Shared, TaskEvent, TaskFault};
 use crate::state_budget::StateGauge;
 use crate::status::{StageMeter, StepMeter};
@@ -53,6 +54,9 @@ pub struct KeyedTask {
     counts: StepCounts,
     gauge: StateGauge,
     questions: Receiver<KeyQuestion>,
+    reject_limit: RejectLimit,
+    /// While the version of the step's plugin is watched.
+    watch: Option<RejectWatch>,
 }
 
 /// One way into the task.
@@ -92,6 +96,9 @@ pub struct KeyedTaskParts {
     pub meter: Arc<StepMeter>,
     pub stage_meter: Arc<StageMeter>,
     pub questions: Receiver<KeyQuestion>,
+    pub reject_limit: RejectLimit,
+    /// While the version of the step's plugin is watched: what the one before made of its rows.
+    pub watched: Option<Judged>,
 }
 
 impl KeyedTask {
@@ -111,6 +118,8 @@ impl KeyedTask {
             meter,
             stage_meter,
             questions,
+            reject_limit,
+            watched,
         } = parts;
         let mut time = CombinedWatermark::new(inputs.len());
         time.restore(watermark_us);
@@ -135,6 +144,8 @@ impl KeyedTask {
             meter,
             stage_meter,
             questions,
+            reject_limit,
+            watch: watched.map(|before| RejectWatch::new(reject_limit, before)),
             counts: StepCounts::default(),
         }
     }
@@ -201,6 +212,7 @@ impl KeyedTask {
     fn give_out(&mut self, mut counts: StepCounts, shared: &Shared) -> Result<u64, TaskFault> {
         let Outputs { batches, late, rejects } = std::mem::take(&mut self.outputs);
         counts.rejected += rejects.len() as u64;
+        self.judge(counts)?;
         self.out.reject(&self.step, self.operator.digest(), rejects);
         for (port, batch) in late {
             counts.late += batch.rows() as u64;
@@ -216,6 +228,17 @@ impl KeyedTask {
         }
         self.count(counts);
         Ok(counts.rows_out)
+    }
+
+    /// A watched version that rejects more than the one before it goes back.
+    fn judge(&mut self, counts: StepCounts) -> Result<(), TaskFault> {
+        let (Some(watch), Some(digest)) = (&mut self.watch, self.operator.digest()) else { return Ok(()) };
+        match watch.note(Judged { rows: counts.rows_in, rejected: counts.rejected }) {
+            None => Ok(()),
+            Some(reason) => {
+                Err(TaskFault::Rejects { step: Arc::clone(&self.step), digest: Arc::clone(digest), reason })
+            }
+        }
     }
 
     fn count(&mut self, counts: StepCounts) {
@@ -275,9 +298,13 @@ impl KeyedTask {
 
     /// A new epoch begins, maybe with another version of the step's plugin.
     fn begin_epoch(&mut self, barrier: &Barrier) -> Result<(), TaskFault> {
-        let order = barrier.swaps.iter().find(|order| order.step == self.step);
-        let watching = order.is_some() || barrier.watched.contains(&self.step);
-        let begun = self.operator.begin_epoch(order.and_then(|order| order.keyed()), watching);
+        let (order, watched) = (barrier.order(&self.step), barrier.watched(&self.step));
+        match watched {
+            None => self.watch = None,
+            Some(before) if order.is_some() => self.watch = Some(RejectWatch::new(self.reject_limit, before)),
+            Some(_) => {}
+        }
+        let begun = self.operator.begin_epoch(order.and_then(|order| order.keyed()), watched.is_some());
         begun.map_err(|fault| self.fault(StepFault::Function(fault)))
     }
 

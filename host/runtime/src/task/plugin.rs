@@ -12,6 +12,7 @@ use weir_stream::{Batch, TransformFactory};
 
 use crate::barrier::SwapOrder;
 use crate::clock::monotonic;
+use crate::reject_watch::{Judged, RejectLimit, RejectWatch};
 use crate::shared::{Shared, TaskEvent, TaskFault};
 
 /// Rows of input that are kept for self-tests.
@@ -20,28 +21,35 @@ pub const SAMPLE_ROWS: usize = 1024;
 /// Batches that they come from at most: each keeps the payloads of its records.
 const SAMPLE_BATCHES: usize = 16;
 
-/// The newest input of a plugin step, about [`SAMPLE_ROWS`] of it, shared with the gate.
-#[derive(Debug, Default)]
-pub struct Sample(Mutex<VecDeque<Batch>>);
+/// The newest input of a plugin step, about [`SAMPLE_ROWS`] of it, and the version that ran on it; shared with the gate.
+#[derive(Default)]
+pub struct Sample(Mutex<(VecDeque<Batch>, Option<Arc<dyn TransformFactory>>)>);
 
 impl Sample {
-    fn keep(&self, batch: &Batch) {
+    fn keep(&self, batch: &Batch, running: &Arc<dyn TransformFactory>) {
         // The gate holds the lock only to clone; a batch that is skipped is followed by another.
-        let Ok(mut sample) = self.0.try_lock() else { return };
+        let Ok(mut kept) = self.0.try_lock() else { return };
+        let (sample, version) = &mut *kept;
+        *version = Some(Arc::clone(running));
         sample.push_back(batch.slice(0, batch.rows().min(SAMPLE_ROWS)));
         let mut rows: usize = sample.iter().map(Batch::rows).sum();
         let oldest = |sample: &VecDeque<Batch>, rows: usize| {
             let oldest = sample.front().map(Batch::rows)?;
             (rows - oldest >= SAMPLE_ROWS || sample.len() > SAMPLE_BATCHES).then_some(oldest)
         };
-        while let Some(oldest) = oldest(&sample, rows) {
+        while let Some(oldest) = oldest(sample, rows) {
             rows -= oldest;
             sample.pop_front();
         }
     }
 
     pub fn get(&self) -> Vec<Batch> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.iter().cloned().collect()
+    }
+
+    /// The version that the newest rows went through.
+    pub fn running(&self) -> Option<Arc<dyn TransformFactory>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 }
 
@@ -57,6 +65,8 @@ pub struct PluginSite {
     pub output_names: Vec<String>,
     /// Name of a column that says which digest made the row, if the manifest asks for one.
     pub digest_column: Option<String>,
+    /// How many more rejects than the version before a version may make.
+    pub reject_limit: RejectLimit,
 }
 
 /// The running version in one task.
@@ -64,6 +74,8 @@ pub struct PluginStep {
     site: PluginSite,
     factory: Arc<dyn TransformFactory>,
     transform: TransformStep,
+    /// While the version is watched.
+    watch: Option<RejectWatch>,
     last_row_at: Option<Instant>,
     /// The new version's first row is still to come.
     just_switched: bool,
@@ -72,9 +84,14 @@ pub struct PluginStep {
 impl PluginStep {
     /// # Errors
     /// When the plugin has no instance, or its contract does not fit the input after all.
-    pub fn new(site: PluginSite, factory: Arc<dyn TransformFactory>, watching: bool) -> Result<Self, TaskFault> {
-        let transform = instantiate(&site, &factory, None, watching)?;
-        Ok(Self { site, factory, transform, last_row_at: None, just_switched: false })
+    pub fn new(
+        site: PluginSite,
+        factory: Arc<dyn TransformFactory>,
+        watched: Option<Judged>,
+    ) -> Result<Self, TaskFault> {
+        let transform = instantiate(&site, &factory, None, watched.is_some())?;
+        let watch = watched.map(|before| RejectWatch::new(site.reject_limit, before));
+        Ok(Self { site, factory, transform, watch, last_row_at: None, just_switched: false })
     }
 
     pub fn digest(&self) -> &Arc<str> {
@@ -88,7 +105,7 @@ impl PluginStep {
             let pause = self.last_row_at.map_or(0, |at| at.elapsed().as_nanos() as u64);
             shared.tell(TaskEvent::Swapped { step: Arc::clone(&self.site.step), pause_ns: pause });
         }
-        self.site.sample.keep(&batch);
+        self.site.sample.keep(&batch, &self.factory);
         let made = out.batches.len();
         self.transform.process(batch, out).map_err(|fault| self.fault(fault))?;
         for (output, batch) in &mut out.batches[made..] {
@@ -103,12 +120,30 @@ impl PluginStep {
         Ok(())
     }
 
-    /// A new epoch begins; `order` is the version that runs from here on, if another one was ordered. While
-    /// `watching`, no guilty row is looked for: the fault brings the old version back.
+    /// Rows have gone through, and so many of them were rejected.
+    ///
+    /// # Errors
+    /// [`TaskFault::Rejects`] when the version is watched and makes too many.
+    pub fn judge(&mut self, rows: u64, rejected: u64) -> Result<(), TaskFault> {
+        let burst = self.watch.as_mut().and_then(|watch| watch.note(Judged { rows, rejected }));
+        let (step, digest) = (&self.site.step, self.factory.digest());
+        burst.map_or(Ok(()), |reason| {
+            Err(TaskFault::Rejects { step: Arc::clone(step), digest: Arc::clone(digest), reason })
+        })
+    }
+
+    /// A new epoch begins; `order` is the version that runs from here on, if another one was ordered. While it is
+    /// `watched`, no guilty row is looked for, and rejects are measured by what the version before made of its rows.
     ///
     /// # Errors
     /// When the new version has no instance.
-    pub fn pass(&mut self, order: Option<&Arc<SwapOrder>>, watching: bool) -> Result<(), TaskFault> {
+    pub fn pass(&mut self, order: Option<&Arc<SwapOrder>>, watched: Option<Judged>) -> Result<(), TaskFault> {
+        let watching = watched.is_some();
+        match watched {
+            None => self.watch = None,
+            Some(before) if order.is_some() => self.watch = Some(RejectWatch::new(self.site.reject_limit, before)),
+            Some(_) => {}
+        }
         if let Some((factory, instance)) = order.and_then(|order| order.rows()) {
             self.transform = instantiate(&self.site, factory, instance, watching)?;
             self.factory = Arc::clone(factory);

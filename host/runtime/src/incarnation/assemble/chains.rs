@@ -74,7 +74,7 @@ impl<'a> Layout<'a> {
                 let Function::Rows(factory) = &running.function else {
                     return Err(StartError::Internal(format!("step `{}` has no key", planned.id)));
                 };
-                Step::Plugin(Box::new(PluginStep::new(site, Arc::clone(factory), running.watching)?))
+                Step::Plugin(Box::new(PluginStep::new(site, Arc::clone(factory), running.watched)?))
             }
             PlannedKind::Keyed(_) => unreachable!("keyed steps are roots, not nodes"),
         };

@@ -122,7 +122,7 @@ pub fn run() -> Result<(), String> {
         let setup = Setup {
             state_dir: "/state".into(),
             workers: 2,
-            watch: Duration::ZERO,
+            watch: Some(Duration::ZERO),
             crash_at,
             outside,
             evict_always: false,
