@@ -39,6 +39,8 @@
 
 mod accumulator;
 mod argument;
+mod assigned;
+mod assigned_keyed;
 mod cell;
 mod finish;
 mod fire;
@@ -72,6 +74,7 @@ use weir_state::table::TableError;
 use crate::expression::{Expression, ExpressionError, Predicate};
 use crate::operator::StepFault;
 
+pub use assigned::AssignedAggregate;
 pub use cell::{DISTINCT_BYTES_MAX, LIST_BYTES_MAX};
 pub use global::{GlobalAggregate, GlobalTrigger};
 pub use grid::WindowAggregate;

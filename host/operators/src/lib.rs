@@ -5,6 +5,7 @@
 //! [`RejectedRow`] that names its origin.
 
 pub mod aggregate;
+pub mod assign;
 pub mod by_key;
 pub mod dedup;
 pub mod exchange;
@@ -30,9 +31,10 @@ pub mod waiting;
 pub mod window;
 
 pub use aggregate::{
-    AggregateKind, AggregateSpec, Emit, GlobalAggregate, GlobalTrigger, GroupAggregate, GroupSpec, LateRows,
-    SessionAggregate, SessionGap, Showing, WindowAggregate, WindowSpec, WindowTime,
+    AggregateKind, AggregateSpec, AssignedAggregate, Emit, GlobalAggregate, GlobalTrigger, GroupAggregate, GroupSpec,
+    LateRows, SessionAggregate, SessionGap, Showing, WindowAggregate, WindowSpec, WindowTime,
 };
+pub use assign::Assigner;
 pub use by_key::ByKey;
 pub use dedup::{DedupFirst, DedupLast};
 pub use exchange::split;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use arrow_schema::{DataType, Schema, SchemaRef};
 use serde::Serialize;
+use weir_operators::Assigner;
 use weir_sandbox::{
     ContractFault, Limits, PluginComponent, SandboxEngine, SandboxError, WasmKeyedFactory, WasmTransformFactory,
 };
@@ -32,6 +33,8 @@ pub struct GateSite {
     pub consumers: Vec<String>,
     /// The columns of the step's key, for a keyed plugin.
     pub key: Option<SchemaRef>,
+    /// The most windows of a row, for a plugin that says which it is in.
+    pub windows: Option<usize>,
     /// Of the version that the pipeline was planned with: what its state and timers are.
     pub planned: Option<Contract>,
 }
@@ -106,7 +109,15 @@ impl GateSite {
             Some(key) => WasmKeyedFactory::new(component, config, input, key.fields(), limits, step, None)
                 .map(|factory| Function::Keyed(Arc::new(factory))),
         };
-        function.map_err(|faults| self.contract(faults.iter().map(ContractFault::to_string).collect()))
+        let function =
+            function.map_err(|faults| self.contract(faults.iter().map(ContractFault::to_string).collect()))?;
+        match (function, self.windows) {
+            (Function::Rows(function), Some(most)) => {
+                let assigner = Assigner::new(function, most).map_err(|faults| self.contract(faults))?;
+                Ok(Function::Rows(Arc::new(assigner)))
+            }
+            (function, _) => Ok(function),
+        }
     }
 
     /// As [`GateSite::function`], and the steps behind get the columns that they were planned for, and the state that

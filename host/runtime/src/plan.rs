@@ -5,6 +5,7 @@
 //! input is unknown, because the step before it is faulty, is not looked at: one cause, one fault.
 
 mod aggregate;
+mod assign;
 mod by_key;
 mod changes;
 mod component;
@@ -145,6 +146,14 @@ pub trait PlannedKeyed: Send + Sync {
     fn plugin_mut(&mut self) -> Option<&mut PlannedPlugin> {
         None
     }
+}
+
+/// What a plugin is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PluginUse {
+    Step,
+    /// To say which windows a row is in.
+    Windows,
 }
 
 pub struct PlannedPlugin {
@@ -344,6 +353,9 @@ impl Planner<'_> {
         if changes::takes_back(&step.kind) {
             self.normalise(&step_id, &mut inputs, &mut sides)?;
         }
+        if let StepKind::Window(window) = &step.kind {
+            self.assigned(&step_id, window, &mut inputs, &mut sides, manifest)?;
+        }
         let main = sides.first()?;
         let (outputs, kind) = match &step.kind {
             StepKind::Where(condition) => self.filter(condition, main)?,
@@ -354,7 +366,7 @@ impl Planner<'_> {
             StepKind::Latest(latest) => self.latest(&step_id, latest, main)?,
             StepKind::Top(top) => self.top(&step_id, top, main)?,
             StepKind::Sessions(sessions) => self.sessions(&step_id, sessions, main)?,
-            StepKind::Plugin(plugin) => self.plugin(&step_id, plugin, main, manifest)?,
+            StepKind::Plugin(plugin) => self.plugin(&step_id, plugin, PluginUse::Step, main, manifest)?,
             StepKind::Window(window) => self.window(&step_id, window, main)?,
             StepKind::Group(group) => self.group(&step_id, group, main)?,
             StepKind::Join(join) => self.join(&step_id, join, main, sides.get(1)?)?,

@@ -108,7 +108,7 @@ fn bucket_bytes(bucket: i64) -> [u8; BUCKET_BYTES] {
     (bucket as u64 ^ (1 << 63)).to_be_bytes()
 }
 
-fn split_key(key_group: u16, stored: &[u8]) -> Result<(i64, &[u8]), TableError> {
+pub fn split_key(key_group: u16, stored: &[u8]) -> Result<(i64, &[u8]), TableError> {
     let (bucket, key) =
         stored.split_first_chunk::<BUCKET_BYTES>().ok_or(TableError::ShortKey { key_group, bytes: stored.len() })?;
     Ok(((u64::from_be_bytes(*bucket) ^ (1 << 63)) as i64, key))

@@ -26,6 +26,7 @@ pub(super) fn check(manifest: &Manifest, faults: &mut Faults) {
             check.alignment();
             check.showing();
             check.global(id);
+            check.assigned(id);
         }
     }
 }
@@ -54,7 +55,7 @@ impl Check<'_> {
                     self.fault(gap, format!("longer than {MAX_SESSION_GAP}, the longest that a session waits for"));
                 }
             }
-            WindowShape::Session { .. } => {}
+            WindowShape::Session { .. } | WindowShape::Plugin(_) => {}
             WindowShape::Global { every: Some(every), .. } => {
                 self.longer_than_nothing(every, "a window is longer than 0s");
             }
@@ -92,7 +93,9 @@ impl Check<'_> {
         let step = match &self.window.shape {
             WindowShape::Tumbling { size } => size,
             WindowShape::Hopping { every, .. } => every,
-            WindowShape::Session { .. } | WindowShape::Global { .. } => return self.unaligned(),
+            WindowShape::Session { .. } | WindowShape::Global { .. } | WindowShape::Plugin(_) => {
+                return self.unaligned();
+            }
         };
         if let Some(offset) = self.window.offset.as_ref().filter(|offset| offset.as_us() >= step.as_us()) {
             let message = format!("an offset is shorter than {}, the step from window to window", step.value);
@@ -133,6 +136,14 @@ impl Check<'_> {
         }
         if showing.emit != Emit::OnClose {
             let message = "a global window shows its result when it is cut; leave `emit` out";
+            self.faults.push(Fault::new(id.span, "out-of-range", message));
+        }
+    }
+
+    fn assigned(&mut self, id: &Spanned<String>) {
+        let given_out = matches!(self.window.shape, WindowShape::Plugin(_));
+        if given_out && self.window.time == WindowTime::Processing {
+            let message = "windows of a plugin are in event time; leave `time` out";
             self.faults.push(Fault::new(id.span, "out-of-range", message));
         }
     }

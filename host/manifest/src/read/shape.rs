@@ -1,8 +1,8 @@
 //! The manifest's structure as the structural check walks it: compiled from the JSON Schema, once.
 //!
-//! Understands what schemars writes for this crate's structs, and three agreements: `oneOf` with
-//! `required` lists groups of keys of which exactly one is there (they may share keys, and what `not` says follows), `x-format` names a judge of text (not `format`,
-//! whose words mean other things to other readers), and `x-later` names keys that a later version of Weir takes.
+//! Understands what schemars writes for this crate's structs, and two agreements: `oneOf` with
+//! `required` lists groups of keys of which exactly one is there (they may share keys, and what `not` says follows), and `x-format` names a judge of text (not
+//! `format`, whose words mean other things to other readers).
 
 use std::sync::LazyLock;
 
@@ -27,7 +27,6 @@ pub(crate) struct Shape {
     pub properties: Vec<(String, Shape)>,
     pub required: Vec<String>,
     pub groups: Vec<Vec<String>>,
-    pub later: Vec<String>,
     /// The values of a map with names of the user's own.
     pub entries: Option<Box<Shape>>,
     pub names_format: Option<String>,
@@ -98,7 +97,6 @@ impl Shape {
             self.properties = named.collect();
         }
         self.required.extend(schema.get("required").map(words).unwrap_or_default());
-        self.later.extend(schema.get("x-later").map(words).unwrap_or_default());
         let names = schema.get("propertyNames").and_then(|names| names.get("x-format")?.as_str());
         self.names_format = names.map(str::to_owned).or(self.names_format.take());
         let fewest = ["minItems", "minProperties"].iter().find_map(|key| schema.get(*key)?.as_u64());

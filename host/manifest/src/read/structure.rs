@@ -144,11 +144,6 @@ impl Structure<'_> {
 
     /// Reports an unknown key and answers the known one that was probably meant.
     fn unknown(&mut self, key: &Node, name: &str, shape: &Shape) -> Option<String> {
-        if shape.later.iter().any(|later| later == name) {
-            let message = format!("`{name}` is not in this version of Weir");
-            self.faults.push(Fault::new(key.span, "later", message));
-            return None;
-        }
         let keys = shape.keys();
         let near = nearest(name, keys.iter().copied());
         let meant = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();

@@ -16,6 +16,7 @@ use weir_stream::{Batch, ChangeKind, Reject};
 use super::{MAX_ROWS, Order, Ranked, STAGE, fill, held_bytes};
 use crate::aggregate::beyond_time;
 use crate::by_key::{Held, Made, PerKey, Reader, TimedRow, TimedRows, VALUE_VERSION};
+use crate::held_key::{DueAt, HeldEntry};
 use crate::key::{KeyedBatch, layout_of};
 use crate::operator::{Outputs, StepFault, rows_left};
 use crate::row::RowFormat;
@@ -221,6 +222,12 @@ impl PerKey for WindowTop {
 
     fn due_us(&self, windows: &Windows) -> Option<i64> {
         windows.0.first().map(|(start_us, _)| self.grid.end_of(*start_us))
+    }
+
+    fn held(&self, windows: &Windows) -> HeldEntry {
+        let rows: usize = windows.0.iter().map(|(_, ranked)| ranked.len()).sum();
+        let due = self.due_us(windows).map(|at_us| DueAt::watermark(at_us, "fires"));
+        HeldEntry::new("ranked rows of windows").rows(rows as u64).due(due)
     }
 
     fn expire(&mut self, value: &mut Option<Windows>, watermark_us: i64) -> Result<(), StepFault> {

@@ -9,7 +9,7 @@ use weir_stream::ChangeMode;
 
 use super::process::PlannedProcess;
 use super::window::key_name;
-use super::{Output, PlannedKeyed, PlannedKind, PlannedPlugin, Planner, Side, component, expression_fault};
+use super::{Output, PlannedKeyed, PlannedKind, PlannedPlugin, Planner, PluginUse, Side, component, expression_fault};
 use crate::function::Contract;
 use crate::gate::{GateError, GateSite};
 use crate::reject_watch::RejectLimit;
@@ -20,6 +20,7 @@ impl Planner<'_> {
         &mut self,
         step: &Arc<str>,
         plugin: &weir_manifest::PluginStep,
+        there_for: PluginUse,
         input: &Side,
         manifest: &Manifest,
     ) -> Option<(Vec<Output>, PlannedKind)> {
@@ -47,7 +48,9 @@ impl Planner<'_> {
             digest_column: plugin.digest_column.as_ref().map(|column| column.value.clone()),
         };
         let key_schema = key.as_ref().map(|key| Arc::new(Schema::new(key.fields().to_vec())));
-        let mut gate = GateSite { site, config, limits, consumers: Vec::new(), key: key_schema, planned: None };
+        let windows = (there_for == PluginUse::Windows).then(|| asked.output_rows_per_row() as usize);
+        let mut gate =
+            GateSite { site, config, limits, consumers: Vec::new(), key: key_schema, windows, planned: None };
         let function = gate.function(&component).map_err(|error| self.contract_faults(plugin, &error)).ok()?;
         let contract = function.contract();
         let raw = gate.output_schemas(&contract);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use weir_manifest::{AggregateCall, Entries, Fault, LATE_OUTPUT, Span, Spanned, WindowShape, WindowStep};
+use weir_operators::assign::ASSIGNED_COLUMNS;
 use weir_operators::{
-    AggregateSpec, Emit, Expression, GlobalAggregate, GlobalTrigger, KeyEncoder, KeyedOperator, Predicate,
-    SessionAggregate, SessionGap, Showing, WindowAggregate, WindowGrid, WindowSpec, WindowTime,
+    AggregateSpec, AssignedAggregate, Emit, Expression, GlobalAggregate, GlobalTrigger, KeyEncoder, KeyedOperator,
+    Predicate, SessionAggregate, SessionGap, Showing, WindowAggregate, WindowGrid, WindowSpec, WindowTime,
 };
 use weir_stream::ChangeMode;
 
@@ -18,6 +19,8 @@ enum Shape {
     Grid(WindowGrid),
     Session(SessionGap),
     Global(GlobalTrigger),
+    /// By columns of the input.
+    Assigned,
 }
 
 struct PlannedWindow {
@@ -58,20 +61,26 @@ impl PlannedWindow {
                 let schema = Arc::clone(made.output_schema());
                 (Box::new(made) as _, schema)
             }),
+            Shape::Assigned => AssignedAggregate::new(&spec, input, owned).map(|made| {
+                let schema = Arc::clone(made.output_schema());
+                (Box::new(made) as _, schema)
+            }),
         };
         built.map_err(|(_, error)| error.message)
     }
 
-    /// A window's start tells it from the others of its key.
+    /// A window's start tells it from the others of its key; of windows that anyone may give out, its end too.
     fn changes(&self) -> ChangeMode {
         if !self.showing.is_upsert() {
             return ChangeMode::Append;
         }
+        let [start, end] = ASSIGNED_COLUMNS.map(str::to_owned);
+        let end = matches!(self.shape, Shape::Assigned).then_some(end);
         let key = self.keys.iter().map(|(name, _)| name.clone());
         // A row is of the microsecond before its window's end. The watermark says nothing of windows by the clock.
         let final_after_us = self.showing.lateness_us.saturating_add(1);
         ChangeMode::Upsert {
-            key: std::iter::once("window_start".to_owned()).chain(key).collect(),
+            key: std::iter::once(start).chain(end).chain(key).collect(),
             final_after_us: Some(final_after_us).filter(|_| self.time == WindowTime::Event),
         }
     }
@@ -127,6 +136,7 @@ impl Planner<'_> {
                 let compiled = SessionGap::by(gap, &input.schema);
                 return self.compiled(gap, compiled, &input.from).map(Shape::Session);
             }
+            (WindowShape::Plugin(_), _) => return Some(Shape::Assigned),
             (WindowShape::Global { rows, every }, _) => {
                 let rows = rows.as_ref().map(|rows| rows.value);
                 let every_us = every.as_ref().map(|every| every.as_us());
@@ -171,6 +181,7 @@ fn place(window: &WindowStep, input: &Side) -> Span {
         WindowShape::Tumbling { size } | WindowShape::Hopping { size, .. } => size.span,
         WindowShape::Session { gap: weir_manifest::SessionGap::Fixed(gap) } => gap.span,
         WindowShape::Session { gap: weir_manifest::SessionGap::By(gap) } => gap.span,
+        WindowShape::Plugin(plugin) => plugin.reference.span,
         WindowShape::Global { .. } => input.from.span,
     }
 }

@@ -186,7 +186,7 @@ impl Chain {
 
     /// Sends what a node gave out on its way, and counts.
     fn send_on(&mut self, number: usize, rows_in: u64, out: &mut TaskOutput) -> Result<(), TaskFault> {
-        let node = &self.nodes[number];
+        let node = &mut self.nodes[number];
         let mut counts = StepCounts { rows_in, rejected: self.outputs.rejects.len() as u64, ..StepCounts::default() };
         if let Step::Plugin(plugin) = &mut node.step {
             plugin.judge(rows_in, counts.rejected)?;

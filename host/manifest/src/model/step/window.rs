@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::AggregateCall;
+use super::{AggregateCall, PluginStep};
 use crate::entries::Entries;
 use crate::scalar::Duration;
 use crate::schema::one_of;
 use crate::span::Spanned;
 
 /// The shapes of windows; a window has one.
-const SHAPES: &[&[&str]] = &[&["tumbling"], &["hopping"], &["session"], &["global"]];
+const SHAPES: &[&[&str]] = &[&["tumbling"], &["hopping"], &["session"], &["global"], &["plugin"]];
 
 /// A keyed window with its aggregates.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,8 @@ pub enum WindowShape {
     Session { gap: SessionGap },
     /// All rows of a key, cut where a trigger says.
     Global { rows: Option<Spanned<u64>>, every: Option<Spanned<Duration>> },
+    /// Windows that a user's component gives out, row by row.
+    Plugin(Box<PluginStep>),
 }
 
 /// How far apart rows of one session may be.
@@ -84,7 +86,7 @@ pub enum WindowTime {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "a window", extend("oneOf" = one_of(SHAPES), "x-later" = ["plugin"]))]
+#[schemars(title = "a window", extend("oneOf" = one_of(SHAPES)))]
 pub(super) struct WindowKeys {
     /// The size of windows side by side.
     tumbling: Option<Spanned<Duration>>,
@@ -94,6 +96,8 @@ pub(super) struct WindowKeys {
     session: Option<SessionKeys>,
     /// All rows, cut where a trigger says.
     global: Option<GlobalKeys>,
+    /// A component that says which windows a row is in: it writes `window_start` and `window_end`, timestamp(us)!.
+    plugin: Option<PluginStep>,
     /// When a window shows its result.
     #[serde(default)]
     emit: Emit,
@@ -163,6 +167,7 @@ impl WindowKeys {
             Self { session: Some(SessionKeys { gap_by: Some(gap), .. }), .. } => {
                 WindowShape::Session { gap: SessionGap::By(gap) }
             }
+            Self { plugin: Some(plugin), .. } => WindowShape::Plugin(Box::new(plugin)),
             Self { global: Some(GlobalKeys { rows, every }), .. } => WindowShape::Global { rows, every },
             _ => return Err("a window without a shape".to_owned()),
         };
