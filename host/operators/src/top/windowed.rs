@@ -242,12 +242,6 @@ impl PerKey for WindowTop {
         Ok(())
     }
 
-    fn held(&self, windows: &Windows) -> HeldEntry {
-        let rows = windows.0.iter().map(|(_, ranked)| ranked.len() as u64).sum();
-        let due = self.due_us(windows).map(|at_us| DueAt::watermark(at_us, "its first window comes out"));
-        HeldEntry::new("ranked rows").rows(rows).due(due)
-    }
-
     fn give_out(&mut self, out: &mut Outputs) -> Result<(), StepFault> {
         out.push(0, self.made.take()?);
         Ok(())
