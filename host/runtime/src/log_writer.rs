@@ -112,8 +112,12 @@ impl LogWriter {
             let result = match self.next() {
                 Next::Command(LogCommand::Append { record, outbox }) => self.append(record, &outbox),
                 Next::Command(LogCommand::Snapshot { key_group, epoch, deltas }) => {
-                    // The channel holds the one job that there may be.
-                    let _ = self.jobs.send(self.store.begin_snapshot(key_group, epoch, deltas));
+                    // While epochs were on their way it may have been asked for twice: then it is asked for again when it
+                    // is due.
+                    if !self.store.is_snapshotting() {
+                        // The channel holds the one job that there may be.
+                        let _ = self.jobs.send(self.store.begin_snapshot(key_group, epoch, deltas));
+                    }
                     Ok(true)
                 }
                 Next::Command(LogCommand::Acknowledge { sink, epoch }) => {
@@ -227,5 +231,52 @@ impl LogWriter {
     fn tell(&self, event: LogEvent) {
         // The coordinator outlives this thread; when it is gone nobody needs to know.
         let _ = self.events.send(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use weir_state::Identity;
+    use weir_state::sim::SimDisk;
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_is_asked_for_while_another_is_written_is_left_for_later() {
+        let identity = Identity { pipeline: "p".into(), key_groups: 2, created_us: 0, generation: 1 };
+        let (store, recovered) = Store::open(Arc::new(SimDisk::new()), Path::new("/state"), &identity).unwrap();
+        recovered.state.check(1).unwrap();
+        let (commands_out, commands) = unbounded();
+        let (events, told) = unbounded();
+        let (jobs, jobs_in) = bounded::<SnapshotJob>(1);
+        let (written_out, written) = unbounded();
+        for epoch in 1..=2 {
+            let record = EpochRecord { epoch, ..EpochRecord::default() };
+            commands_out.send(LogCommand::Append { record, outbox: Vec::new() }).unwrap();
+        }
+        for key_group in 0..2 {
+            commands_out.send(LogCommand::Snapshot { key_group, epoch: 2, deltas: Vec::new() }).unwrap();
+        }
+        drop(commands_out);
+        let waiting = commands.clone();
+        // Writes the first only when the second has been asked for; answers how many there were.
+        let writer = std::thread::spawn(move || {
+            let mut jobs = 0;
+            for job in jobs_in.iter() {
+                while !waiting.is_empty() {
+                    std::thread::yield_now();
+                }
+                jobs += 1;
+                written_out.send(job.write()).unwrap();
+            }
+            jobs
+        });
+        let (deferred, buffers) = (VecDeque::new(), Vec::new());
+        LogWriter { store, commands, events, jobs, written, deferred, buffers }.run();
+        assert_eq!(writer.join().unwrap(), 1);
+        assert!(told.try_iter().all(|event| matches!(event, LogEvent::Written { .. })));
     }
 }
