@@ -1,11 +1,12 @@
 //! Topics as tests see them: made, written to, and read to their end as a reader of committed records sees them.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use weir_connectors::kafka::{KafkaAdmin, KafkaConnection, KafkaSource, KafkaSourceConfig, KafkaWriter, TopicOptions};
-use weir_stream::{PayloadBlock, Poll, Source};
+use weir_stream::{PayloadBlock, Poll, Source, SourceRecords};
 
 /// Reading a topic of these tests takes a second or two.
 const READ_BOUND: Duration = Duration::from_secs(120);
@@ -49,12 +50,39 @@ pub fn write(brokers: &str, topic: &str, records: &[(String, i64)]) -> Result<()
 /// # Errors
 /// When the topic is not there, or cannot be read to its end in time.
 pub fn read(brokers: &str, topic: &str) -> Result<Vec<Record>> {
-    let mut config = KafkaSourceConfig::new("test", KafkaConnection::new(brokers), topic);
-    config.until_end = true;
-    let mut source = KafkaSource::new(config)?;
-    let partitions = source.partitions()?;
     let mut records = Vec::new();
-    for partition in 0..partitions {
+    each(brokers, topic, |partition, read, row| {
+        records.push(Record {
+            partition,
+            offset: read.offsets[row],
+            timestamp_us: read.timestamps_us[row],
+            value: read.values.get(row).to_vec(),
+        });
+    })?;
+    Ok(records)
+}
+
+/// The last committed record of each key, as a reader of a compacted topic ends with; `None` for one without a value.
+///
+/// # Errors
+/// As [`read`]; when a record has no key.
+pub fn table(brokers: &str, topic: &str) -> Result<BTreeMap<String, Option<String>>> {
+    let mut rows = BTreeMap::new();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    each(brokers, topic, |_, read, row| {
+        let keys = read.keys.as_ref().filter(|keys| !keys.is_absent(row));
+        let key = keys.map_or_else(|| "no key".to_owned(), |keys| text(keys.get(row)));
+        rows.insert(key, (!read.values.is_absent(row)).then(|| text(read.values.get(row))));
+    })?;
+    ensure!(!rows.contains_key("no key"), "a record of {topic} has no key");
+    Ok(rows)
+}
+
+fn each(brokers: &str, topic: &str, mut visit: impl FnMut(u32, &SourceRecords, usize)) -> Result<()> {
+    let mut config = KafkaSourceConfig::new("test", KafkaConnection::new(brokers), topic);
+    (config.until_end, config.include_keys) = (true, true);
+    let mut source = KafkaSource::new(config)?;
+    for partition in 0..source.partitions()? {
         let mut reader = source.open(partition, None)?;
         let (knock, knocks) = mpsc::channel();
         // Nobody listens any more once the partition is read.
@@ -64,12 +92,7 @@ pub fn read(brokers: &str, topic: &str) -> Result<Vec<Record>> {
         let until = Instant::now() + READ_BOUND;
         loop {
             match reader.poll(10_000, 16 << 20)? {
-                Poll::Records(read) => records.extend((0..read.len()).map(|row| Record {
-                    partition,
-                    offset: read.offsets[row],
-                    timestamp_us: read.timestamps_us[row],
-                    value: read.values.get(row).to_vec(),
-                })),
+                Poll::Records(read) => (0..read.len()).for_each(|row| visit(partition, &read, row)),
                 Poll::End => break,
                 Poll::Pending { .. } if Instant::now() >= until => bail!("topic {topic} was not read in time"),
                 // A knock that was missed is followed by a look all the same.
@@ -79,5 +102,5 @@ pub fn read(brokers: &str, topic: &str) -> Result<Vec<Record>> {
             }
         }
     }
-    Ok(records)
+    Ok(())
 }
