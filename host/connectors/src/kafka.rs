@@ -13,6 +13,7 @@ mod reader;
 mod records;
 mod sink;
 mod source;
+mod transaction;
 mod watchdog;
 mod writer;
 

@@ -20,7 +20,7 @@ mod client;
 mod feed;
 mod producer;
 
-pub(super) use client::{Client, ClientEvent, Kind};
+pub(super) use client::{Client, ClientEvent, Committed, Kind};
 pub(super) use feed::{Feed, Message};
 pub(super) use producer::{Outgoing, Producer, Stamp};
 

@@ -1,8 +1,9 @@
 //! What the cluster itself says about a sink: the epoch in its offset, or else in the tail of its topic.
 //!
 //! The sink commits its epoch as the offset of (topic, partition 0) in a group of its own, inside the transaction
-//! that writes the epoch's records. Offsets of a group that is not used expire (a week by default); then the epoch is
-//! found in the header that the last record of each partition of an epoch carries.
+//! that writes the epoch's records; the offset's metadata names the generation that wrote it, `generation 3`. Offsets of a
+//! group that is not used expire (a week by default); then the epoch is found in the header that the last record of each
+//! partition of an epoch carries.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use weir_stream::{SinkError, SinkPosition};
 
 use super::errors::sink_error;
 use super::link::Link;
-use super::native::{Feed, Message, NativeError};
+use super::native::{Committed, Feed, Message, NativeError};
 use crate::SinkIdentity;
 use crate::identity::fatal;
 
@@ -39,6 +40,29 @@ fn header_prefix(identity: &SinkIdentity) -> String {
     format!("{}/{}/", identity.pipeline, identity.sink)
 }
 
+/// What is committed in the group: the sink's last epoch and the generation that it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    pub epoch: u64,
+    /// 0: from before there were generations.
+    pub generation: u64,
+}
+
+const GENERATION: &str = "generation ";
+
+impl Mark {
+    pub fn committed(self) -> Committed {
+        Committed { offset: self.epoch as i64, metadata: format!("{GENERATION}{}", self.generation) }
+    }
+}
+
+impl From<Committed> for Mark {
+    fn from(committed: Committed) -> Self {
+        let generation = committed.metadata.strip_prefix(GENERATION).and_then(|number| number.parse().ok());
+        Self { epoch: committed.offset as u64, generation: generation.unwrap_or(0) }
+    }
+}
+
 /// Asks for one sink's position. The link's client must be in the sink's group and read committed records.
 pub struct Progress<'a> {
     pub link: &'a Link,
@@ -49,14 +73,21 @@ pub struct Progress<'a> {
 }
 
 impl Progress<'_> {
+    /// What the group holds.
+    ///
     /// # Errors
-    /// `Retry` while the cluster does not answer or an open transaction hides the answer; `Fatal` when the sink has
-    /// written before (`acked` > 0) and its topic shows no trace of it.
-    pub fn read(&self, acked: u64) -> Result<SinkPosition, SinkError> {
-        let committed = self.link.client().committed(self.topic, 0, self.timeout).map_err(|error| self.fail(error))?;
-        if let Some(offset) = committed {
-            return Ok(SinkPosition::Epoch(offset as u64));
-        }
+    /// `Retry` while the cluster does not answer or an open transaction hides the answer.
+    pub fn mark(&self) -> Result<Option<Mark>, SinkError> {
+        let committed = self.link.client().committed(self.topic, 0, self.timeout);
+        Ok(committed.map_err(|error| self.fail(error))?.map(Mark::from))
+    }
+
+    /// The position where the group holds none.
+    ///
+    /// # Errors
+    /// `Retry` while the cluster does not answer; `Fatal` when the sink has written before (`acked` > 0) and its topic
+    /// shows no trace of it.
+    pub fn without_mark(&self, acked: u64) -> Result<SinkPosition, SinkError> {
         if acked == 0 {
             return Ok(SinkPosition::Absent);
         }
@@ -152,6 +183,15 @@ fn epoch_in_header(prefix: &str, name: &[u8], value: Option<&[u8]>) -> Option<u6
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_comes_back_from_what_is_committed_and_older_ones_are_of_no_generation() {
+        let mark = Mark { epoch: 17, generation: 3 };
+        assert_eq!(mark.committed(), Committed { offset: 17, metadata: "generation 3".into() });
+        assert_eq!(Mark::from(mark.committed()), mark);
+        let old = Committed { offset: 17, metadata: String::new() };
+        assert_eq!(Mark::from(old), Mark { epoch: 17, generation: 0 });
+    }
 
     #[test]
     fn only_the_sinks_own_header_counts() {

@@ -3,6 +3,10 @@
 //! Invariant: the records of an epoch and the offset that stands for it (see `progress`) become visible together or
 //! not at all. After any failure, and after any transaction during which a connection was lost, the producer is
 //! given up and the next one fences it: a delayed request of the old one can then touch no later transaction.
+//!
+//! A transactional id fences whoever had it before, so an instance that was taken over could take it back by recovering
+//! once more. Hence generations, as in every sink: the first recovery of an instance commits the next one, and an instance
+//! that finds another's ends.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +16,11 @@ use super::admin::{KafkaAdmin, TopicOptions};
 use super::connection::KafkaConnection;
 use super::errors::{is_fenced, sink_error};
 use super::link::{Link, is_unknown_topic};
-use super::native::{NativeError, Outgoing, Producer, Stamp};
+use super::native::{NativeError, Producer};
 use super::partition::Partitioner;
-use super::progress::{EPOCH_HEADER, Progress, group, header_value};
+use super::progress::{Mark, Progress, group};
 use super::source;
+use super::transaction::Transaction;
 use super::watchdog::Watchdog;
 use crate::SinkIdentity;
 use crate::identity::{chain_broken, fatal};
@@ -25,7 +30,7 @@ use crate::identity::{chain_broken, fatal};
 pub const DEFAULT_TRANSACTION_TIMEOUT_MS: u64 = 10_000;
 
 /// How much longer than its own time-out a transactional call may take before the process is ended.
-const WATCHDOG_GRACE: Duration = Duration::from_secs(5);
+pub(super) const WATCHDOG_GRACE: Duration = Duration::from_secs(5);
 
 /// A commit slower than this may have been sent twice by librdkafka.
 const SLOW_COMMIT: Duration = Duration::from_secs(5);
@@ -80,7 +85,7 @@ impl KafkaSinkConfig {
         self.transactional_id.clone().unwrap_or_else(|| group(&self.identity))
     }
 
-    fn transaction_timeout(&self) -> Duration {
+    pub(super) fn transaction_timeout(&self) -> Duration {
         Duration::from_millis(self.transaction_timeout_ms)
     }
 
@@ -97,6 +102,8 @@ pub struct KafkaSink {
     target: Option<Target>,
     /// None when it has to be made anew.
     producer: Option<Producer>,
+    /// Set by the first recovery of this instance.
+    generation: Option<u64>,
 }
 
 struct Target {
@@ -124,7 +131,7 @@ impl KafkaSink {
             let message = format!("{}: no thread can be started: {error}", config.identity);
             fatal(message, "raise the limit on threads of this process")
         })?;
-        Ok(Self { config, watchdog, target: None, producer: None })
+        Ok(Self { config, watchdog, target: None, producer: None, generation: None })
     }
 
     fn place(&self) -> String {
@@ -137,8 +144,13 @@ impl KafkaSink {
 
     /// A consumer client in the sink's own group, for what the cluster says about the sink.
     fn link(&self) -> Result<Link, SinkError> {
+        self.link_with(&[])
+    }
+
+    fn link_with(&self, more: &[(&'static str, String)]) -> Result<Link, SinkError> {
         let mut owned = source::owned_properties(1024);
         owned.push(("group.id", group(&self.config.identity)));
+        owned.extend_from_slice(more);
         let properties = self.config.connection.properties(&source::default_properties(), &owned);
         Link::new(&self.config.topic, &properties).map_err(|error| self.fail(&error))
     }
@@ -161,7 +173,44 @@ impl KafkaSink {
         Ok(admin.max_message_bytes(&self.config.topic)?.unwrap_or(DEFAULT_MAX_BATCH_BYTES))
     }
 
-    /// A new producer, all older ones of the same id fenced.
+    fn progress<'a>(&'a self, link: &'a Link, partitions: u32) -> Progress<'a> {
+        let KafkaSinkConfig { identity, topic, .. } = &self.config;
+        Progress { link, identity, topic, partitions, timeout: self.config.connect_timeout() }
+    }
+
+    fn check_generation(&self, mark: Option<Mark>) -> Result<(), SinkError> {
+        match (self.generation, mark) {
+            (Some(mine), Some(Mark { generation, .. })) if generation != mine => Err(self.fenced(mine, generation)),
+            _ => Ok(()),
+        }
+    }
+
+    fn fenced(&self, mine: u64, found: u64) -> SinkError {
+        SinkError::Fenced(format!(
+            "{}: another instance uses transactional id `{}` (generation {found}, this one is {mine})",
+            self.place(),
+            self.config.transactional_id(),
+        ))
+    }
+
+    /// Whether this instance's generation is still the last one. Looks past open transactions: its own may be among them.
+    fn check_owner(&self) -> Result<(), SinkError> {
+        let link = self.link_with(&[("isolation.level", "read_uncommitted".into())])?;
+        self.check_generation(self.progress(&link, 0).mark()?)
+    }
+
+    /// A new producer, all older ones of the same id fenced; and then what the group holds, which nobody else can change.
+    fn start(&mut self, link: &Link, max_batch_bytes: usize) -> Result<Option<Mark>, SinkError> {
+        // Before it fences anyone.
+        if self.generation.is_some() {
+            self.check_owner()?;
+        }
+        self.start_producer(max_batch_bytes)?;
+        let mark = self.progress(link, 0).mark()?;
+        self.check_generation(mark)?;
+        Ok(mark)
+    }
+
     fn start_producer(&mut self, max_batch_bytes: usize) -> Result<(), SinkError> {
         // The old one first: it must not be alive beside its successor.
         self.producer = None;
@@ -190,12 +239,8 @@ impl KafkaSink {
         };
         let started = Instant::now();
         let closed_before = producer.client().closed_connections();
-        let transaction = Transaction {
-            config: &self.config,
-            watchdog: &self.watchdog,
-            deadline: started + self.config.transaction_timeout(),
-        };
-        let outcome = transaction.run(&mut producer, &mut target.partitioner, entry, blocks);
+        let generation = self.generation.unwrap_or(0);
+        let outcome = self.open_transaction().write(&mut producer, &mut target.partitioner, entry, blocks, generation);
         outcome.map_err(|error| self.judge(&explain(&producer, error), started.elapsed()))?;
         let disturbed = producer.client().closed_connections() != closed_before || started.elapsed() >= SLOW_COMMIT;
         target.exposed = Some(entry.epoch);
@@ -203,22 +248,44 @@ impl KafkaSink {
         Ok(())
     }
 
+    fn open_transaction(&self) -> Transaction<'_> {
+        let deadline = Instant::now() + self.config.transaction_timeout();
+        Transaction { config: &self.config, watchdog: &self.watchdog, deadline }
+    }
+
+    /// Being fenced alone says little: by the broker, after the transaction's time-out, or by an instance that has found
+    /// meanwhile that it is the older one. Whose generation is the last one decides.
     fn judge(&self, error: &NativeError, open_for: Duration) -> SinkError {
         if !is_fenced(error.code) {
             return self.fail(error);
         }
-        let place = self.place();
-        if open_for >= self.config.transaction_timeout() {
-            let limit = self.config.transaction_timeout_ms;
-            return SinkError::Retry(format!(
-                "{place}: the epoch was not written within `transaction_timeout_ms` ({limit}); raise it if this repeats"
-            ));
+        if let Err(error) = self.check_owner() {
+            return error;
         }
-        SinkError::Fenced(format!(
-            "{place}: another instance uses transactional id `{}`: {}",
-            self.config.transactional_id(),
-            error.message
-        ))
+        let (place, limit) = (self.place(), self.config.transaction_timeout_ms);
+        SinkError::Retry(if open_for >= self.config.transaction_timeout() {
+            format!(
+                "{place}: the epoch was not written within `transaction_timeout_ms` ({limit}); raise it if this repeats"
+            )
+        } else {
+            format!("{place}: {}, by none that took over", error.message)
+        })
+    }
+
+    /// Makes the next generation this instance's.
+    fn claim(&mut self, mark: Mark) -> Result<(), SinkError> {
+        let Some(mut producer) = self.producer.take() else {
+            return Err(SinkError::Retry(format!("{}: not connected", self.place())));
+        };
+        let claimed = self.open_transaction().mark(&mut producer, mark);
+        claimed.map_err(|error| match explain(&producer, error) {
+            // Two begin at once; whoever is last has it.
+            error if is_fenced(error.code) => SinkError::Retry(format!("{}: {}", self.place(), error.message)),
+            error => self.fail(&error),
+        })?;
+        self.producer = Some(producer);
+        self.generation = Some(mark.generation);
+        Ok(())
     }
 }
 
@@ -230,10 +297,15 @@ impl Sink for KafkaSink {
         let partitions = self.partitions(&link)?;
         let max_batch_bytes = self.max_batch_bytes()?;
         // Before the position is read: an open transaction of a former instance must be over.
-        self.start_producer(max_batch_bytes)?;
-        let KafkaSinkConfig { identity, topic, .. } = &self.config;
-        let timeout = self.config.connect_timeout();
-        let position = Progress { link: &link, identity, topic, partitions, timeout }.read(acked)?;
+        let mark = self.start(&link, max_batch_bytes)?;
+        let position = match mark {
+            Some(mark) => SinkPosition::Epoch(mark.epoch),
+            None => self.progress(&link, partitions).without_mark(acked)?,
+        };
+        if self.generation.is_none() {
+            let epoch = if let SinkPosition::Epoch(epoch) = position { epoch } else { 0 };
+            self.claim(Mark { epoch, generation: mark.map_or(0, |mark| mark.generation) + 1 })?;
+        }
         let exposed = match position {
             SinkPosition::Absent => None,
             SinkPosition::Epoch(epoch) => Some(epoch),
@@ -261,97 +333,16 @@ impl Sink for KafkaSink {
             _ => {}
         }
         check_sizes(&self.place(), blocks, max_batch_bytes.saturating_sub(BATCH_OVERHEAD_BYTES))?;
-        let ready = if self.producer.is_none() { self.start_producer(max_batch_bytes) } else { Ok(()) };
+        let ready = match self.producer {
+            None => self.link().and_then(|link| self.start(&link, max_batch_bytes)).map(drop),
+            Some(_) => Ok(()),
+        };
         // After a failure only the cluster knows whether the epoch was committed: the next call must be `recover`.
         let mut target = self.target.take();
         ready.and_then(|()| self.transact(&mut target, entry, blocks))?;
         self.target = target;
         Ok(ExposeOutcome { exposed: Some(entry.epoch), ..Default::default() })
     }
-}
-
-/// One epoch on its way into the topic.
-struct Transaction<'a> {
-    config: &'a KafkaSinkConfig,
-    watchdog: &'a Watchdog,
-    deadline: Instant,
-}
-
-impl Transaction<'_> {
-    fn run(
-        &self,
-        producer: &mut Producer,
-        partitioner: &mut Partitioner,
-        entry: &SinkEpoch,
-        blocks: &[PayloadBlock],
-    ) -> Result<(), NativeError> {
-        let KafkaSinkConfig { identity, topic, .. } = self.config;
-        let limit = self.config.transaction_timeout() + WATCHDOG_GRACE;
-        self.watchdog.watch("begin_transaction", limit, || producer.begin_transaction())?;
-        self.send(producer, partitioner, entry, blocks)?;
-        let (group, offset) = (group(identity), entry.epoch as i64);
-        let left = || self.deadline.saturating_duration_since(Instant::now());
-        self.watchdog
-            .watch("send_offsets_to_transaction", limit, || producer.send_offset(&group, topic, 0, offset, left()))?;
-        self.watchdog.watch("commit_transaction", limit, || producer.commit_transaction(left()))
-    }
-
-    fn send(
-        &self,
-        producer: &mut Producer,
-        partitioner: &mut Partitioner,
-        entry: &SinkEpoch,
-        blocks: &[PayloadBlock],
-    ) -> Result<(), NativeError> {
-        let to: Vec<Vec<i32>> = blocks.iter().map(|block| partitioner.assign(block)).collect();
-        let header = header_value(&self.config.identity, entry.epoch);
-        let marked = last_rows(&to, partitioner.partitions());
-        for (block, to) in to.iter().enumerate() {
-            let out = Outgoing { data: &entry.data, block };
-            let mut marked = marked.iter().filter(|(of, _)| *of == block).map(|(_, row)| *row).peekable();
-            let mut next = 0;
-            while next < to.len() {
-                let stop = marked.peek().copied().unwrap_or(to.len());
-                self.send_plain(producer, out, next..stop, to)?;
-                if marked.next().is_some() {
-                    let stamp = Stamp { header: Some((EPOCH_HEADER, header.as_bytes())), ..self.stamp(out, stop) };
-                    producer.send_row(out, stop, to[stop], stamp, self.deadline)?;
-                }
-                next = stop + 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn send_plain(
-        &self,
-        producer: &mut Producer,
-        out: Outgoing<'_>,
-        rows: std::ops::Range<usize>,
-        to: &[i32],
-    ) -> Result<(), NativeError> {
-        if self.config.timestamps == RecordTimestamps::WriteTime {
-            return producer.send_rows(out, rows, to, self.deadline);
-        }
-        rows.into_iter().try_for_each(|row| producer.send_row(out, row, to[row], self.stamp(out, row), self.deadline))
-    }
-
-    fn stamp(&self, out: Outgoing<'_>, row: usize) -> Stamp<'static> {
-        let event_time = self.config.timestamps == RecordTimestamps::EventTime;
-        let timestamp_ms = event_time.then(|| timestamp_ms(out.payloads(), row)).flatten();
-        Stamp { timestamp_ms, header: None }
-    }
-}
-
-/// The last row of each partition, as (block, row) in sending order: these carry the epoch.
-fn last_rows(to: &[Vec<i32>], partitions: u32) -> Vec<(usize, usize)> {
-    let mut last = vec![None; partitions as usize];
-    for (block, to) in to.iter().enumerate() {
-        to.iter().enumerate().for_each(|(row, partition)| last[*partition as usize] = Some((block, row)));
-    }
-    let mut last: Vec<_> = last.into_iter().flatten().collect();
-    last.sort_unstable();
-    last
 }
 
 /// Kafka refuses negative times: such a row, or one without a time, is stamped when it is written.
@@ -414,12 +405,6 @@ fn transactional_properties(config: &KafkaSinkConfig, max_batch_bytes: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_row_of_each_partition_carries_the_epoch() {
-        let to = [vec![0, 1, 0, 3], vec![1, 0]];
-        assert_eq!(last_rows(&to, 4), [(0, 3), (1, 0), (1, 1)]);
-    }
 
     #[test]
     fn a_record_over_the_limit_is_named_with_its_size_and_the_next_act() {

@@ -153,6 +153,25 @@ fn an_instance_that_was_taken_over_is_fenced() {
     assert_eq!(topic.committed(), numbered(0..2));
 }
 
+/// What a disturbance makes of a sink: its next act is to recover, which takes the transactional id from whoever has it.
+#[test]
+fn an_instance_that_was_taken_over_does_not_take_it_back_by_recovering() {
+    let topic = TestTopic::new("taken-back", 1);
+    let mut zombie = topic.sink();
+    zombie.recover(0).unwrap();
+    zombie.expose(&entry(1, 0, &numbered(0..1))).unwrap();
+    let mut successor = topic.sink();
+    assert_eq!(successor.recover(1).unwrap(), SinkPosition::Epoch(1));
+    match zombie.recover(1) {
+        Err(SinkError::Fenced(message)) => assert!(message.contains("generation 2, this one is 1"), "{message}"),
+        other => panic!("the zombie took it back: {other:?}"),
+    }
+    successor.expose(&entry(2, 1, &numbered(1..2))).expect("the successor was fenced by the zombie");
+    assert_eq!(successor.recover(2).unwrap(), SinkPosition::Epoch(2), "its own generation it takes again");
+    successor.expose(&entry(3, 2, &numbered(2..3))).unwrap();
+    assert_eq!(topic.committed(), numbered(0..3));
+}
+
 #[test]
 fn an_expired_offset_is_found_again_in_the_tail_of_the_topic() {
     let topic = TestTopic::new("expired", 2);

@@ -202,21 +202,30 @@ impl Client {
         Ok((low, high))
     }
 
-    /// The offset committed for a partition by the group in `group.id`, if there is one; waits for open
-    /// transactions under `read_committed`.
+    /// What is committed for a partition by the group in `group.id`, if anything is; waits for open transactions under
+    /// `read_committed`.
     ///
     /// # Errors
     /// The request's or the partition's error.
-    pub fn committed(&self, topic: &str, partition: i32, wait: Duration) -> Result<Option<i64>, NativeError> {
+    pub fn committed(&self, topic: &str, partition: i32, wait: Duration) -> Result<Option<Committed>, NativeError> {
         let mut list = PartitionList::one(topic, partition, i64::from(sys::RD_KAFKA_OFFSET_INVALID))?;
         // SAFETY: the list is live and has the one element that was added.
         unsafe {
             NativeError::check(sys::rd_kafka_committed(self.handle(), list.as_mut_ptr(), millis(wait)))?;
             let element = &*(*list.as_mut_ptr()).elems;
             NativeError::check(element.err)?;
-            Ok((element.offset >= 0).then_some(element.offset))
+            let metadata = slice(element.metadata.cast::<u8>(), element.metadata_size as c_int);
+            let metadata = String::from_utf8_lossy(metadata).into_owned();
+            Ok((element.offset >= 0).then_some(Committed { offset: element.offset, metadata }))
         }
     }
+}
+
+/// An offset of a group, with the text that was committed beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    pub offset: i64,
+    pub metadata: String,
 }
 
 impl Drop for Client {
@@ -314,6 +323,19 @@ impl PartitionList {
             let list = Self(sys::rd_kafka_topic_partition_list_new(1));
             (*sys::rd_kafka_topic_partition_list_add(list.0, topic.as_ptr(), partition)).offset = offset;
             Ok(list)
+        }
+    }
+
+    /// Puts a text beside the offset of the one element.
+    pub fn set_metadata(&mut self, metadata: &str) {
+        // SAFETY: the list has the one element that was added, without metadata; it frees what malloc gave.
+        unsafe {
+            let element = &mut *(*self.0).elems;
+            let copy = libc::malloc(metadata.len().max(1));
+            if !copy.is_null() {
+                copy.copy_from_nonoverlapping(metadata.as_ptr().cast(), metadata.len());
+                (element.metadata, element.metadata_size) = (copy, metadata.len());
+            }
         }
     }
 

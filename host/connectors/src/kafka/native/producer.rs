@@ -13,7 +13,7 @@ use rdkafka_sys::rd_kafka_resp_err_t as Code;
 use rdkafka_sys::rd_kafka_vtype_t as Field;
 use weir_stream::{PayloadBlock, Payloads, SinkData};
 
-use super::client::{Client, Kind, PartitionList, Topic, millis};
+use super::client::{Client, Committed, Kind, PartitionList, Topic, millis};
 use super::{NativeError, c_string};
 
 const NO_ERROR: Code = Code::RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -191,7 +191,7 @@ impl Producer {
         NativeError::take(unsafe { sys::rd_kafka_begin_transaction(self.client.handle()) })
     }
 
-    /// Makes `offset` of (topic, partition) in `group` part of the open transaction.
+    /// Makes a commit for (topic, partition) in `group` part of the open transaction.
     ///
     /// # Errors
     /// librdkafka's.
@@ -200,11 +200,12 @@ impl Producer {
         group: &str,
         topic: &str,
         partition: i32,
-        offset: i64,
+        committed: &Committed,
         timeout: Duration,
     ) -> Result<(), NativeError> {
         let group = c_string(group)?;
-        let mut list = PartitionList::one(topic, partition, offset)?;
+        let mut list = PartitionList::one(topic, partition, committed.offset)?;
+        list.set_metadata(&committed.metadata);
         // SAFETY: live handle and list; the group metadata is destroyed once.
         NativeError::take(unsafe {
             let metadata = sys::rd_kafka_consumer_group_metadata_new(group.as_ptr());
@@ -213,6 +214,7 @@ impl Producer {
             sys::rd_kafka_consumer_group_metadata_destroy(metadata);
             outcome
         })
+        .map_err(|error| self.cause(error))
     }
 
     /// Delivers what is outstanding and commits; then lets the payloads' memory go.
@@ -222,13 +224,17 @@ impl Producer {
     pub fn commit_transaction(&mut self, timeout: Duration) -> Result<(), NativeError> {
         // SAFETY: live handle.
         let committed = unsafe { sys::rd_kafka_commit_transaction(self.client.handle(), millis(timeout)) };
-        NativeError::take(committed).map_err(|error| match self.client.take_failed_delivery() {
-            // The commit itself only says that some message failed.
-            Some(cause) if !error.fatal => cause,
-            _ => error,
-        })?;
+        NativeError::take(committed).map_err(|error| self.cause(error))?;
         self.client.held().clear();
         Ok(())
+    }
+
+    /// A transaction's own calls only say that some message failed before.
+    fn cause(&self, error: NativeError) -> NativeError {
+        match self.client.take_failed_delivery() {
+            Some(cause) if !error.fatal => cause,
+            _ => error,
+        }
     }
 
     fn hold(&mut self, data: &Arc<SinkData>) {
