@@ -113,13 +113,6 @@ impl Spilled {
         Ok(part)
     }
 
-    /// Changes one byte of what was written.
-    #[cfg(test)]
-    pub(crate) fn damage(&self, at: u64) {
-        let byte = self.read_part(at, 1).unwrap()[0];
-        self.file.write_at(&[byte ^ 0x10], self.offset + at).unwrap();
-    }
-
     /// Bytes on disk.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -132,6 +125,14 @@ mod tests {
 
     use super::*;
     use crate::sim::SimDisk;
+
+    impl Spilled {
+        /// Changes one byte of what was written.
+        pub(crate) fn damage(&self, at: u64) {
+            let byte = self.read_part(at, 1).unwrap()[0];
+            self.file.write_at(&[byte ^ 0x10], self.offset + at).unwrap();
+        }
+    }
 
     #[test]
     fn what_is_written_comes_back_and_leaves_no_name() {
