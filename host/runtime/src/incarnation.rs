@@ -156,8 +156,7 @@ pub fn run(
     plugins::request_manifest_swaps(&plugins, control);
     // Dropping the coordinator drops its senders: log and sink threads end by that.
     let outcome = coordinator.run();
-    let again = matches!(outcome, Outcome::RollBack { .. } | Outcome::Paused { .. });
-    take_down(workers, log_thread, sink_threads, again);
+    take_down(workers, log_thread, sink_threads, matches!(outcome, Outcome::RollBack { .. } | Outcome::Paused { .. }));
     Ok(outcome)
 }
 
