@@ -150,6 +150,10 @@ fn round(seed: u64) {
                 let keyed = key.encode(batch(&rows), &mut Outputs::default()).unwrap();
                 tumbling.operator.process(0, &keyed, &mut outs[0]).unwrap();
                 assigned.operator.process(0, &keyed, &mut outs[1]).unwrap();
+                for (row, key_group) in keyed.keys.key_groups().iter().enumerate() {
+                    let held = |of: &Kept| of.operator.held(*key_group, keyed.keys.key(row)).unwrap();
+                    assert_eq!(held(&assigned), held(&tumbling), "seed {seed}, call {call}, {showing:?}");
+                }
             }
         }
         let [tumbling, assigned] = outs.map(|out| shown(&out));
