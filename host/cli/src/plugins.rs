@@ -12,17 +12,20 @@ use weir_stream::Keeps;
 
 use crate::load::{self, ManifestArgs};
 use crate::output::{self, CONFIG, FAILED, Failure, Format};
-use crate::plugin::{self, BuildOptions, Language};
+use crate::plugin::{self, BuildOptions, Language, Template};
 
 #[derive(Subcommand)]
 pub enum PluginCommand {
     /// Write a plugin project that builds and passes its test.
-    #[command(after_help = "Examples:\n  weir plugin new clean --lang rust")]
+    #[command(after_help = "Examples:\n  weir plugin new clean --lang rust\n  weir plugin new rates --world enrich")]
     New {
         name: String,
         /// The language of the project.
         #[arg(long, default_value = "rust", value_parser = ["rust"])]
         lang: String,
+        /// What the plugin is for: rows alone, or rows and the answers of services.
+        #[arg(long, value_enum, default_value = "transform")]
+        world: Template,
         /// Where to write it [default: a folder of the plugin's name].
         #[arg(long)]
         path: Option<PathBuf>,
@@ -75,7 +78,7 @@ pub struct CheckArgs {
 
 pub fn run(command: &PluginCommand, format: Format) -> Result<(), Failure> {
     match command {
-        PluginCommand::New { name, path, .. } => new(name, path.as_deref(), format),
+        PluginCommand::New { name, world, path, .. } => new(name, *world, path.as_deref(), format),
         PluginCommand::Build { folder, offline } => build(folder, *offline, format),
         PluginCommand::Check(args) => check(args, format),
         PluginCommand::Inspect { plugin, pipeline, step, profile } => {
@@ -85,9 +88,9 @@ pub fn run(command: &PluginCommand, format: Format) -> Result<(), Failure> {
     }
 }
 
-fn new(name: &str, path: Option<&Path>, format: Format) -> Result<(), Failure> {
+fn new(name: &str, world: Template, path: Option<&Path>, format: Format) -> Result<(), Failure> {
     let created =
-        plugin::scaffold(name, Language::Rust, path).map_err(|error| Failure::new(FAILED, error.to_string()))?;
+        plugin::scaffold(name, Language::Rust, world, path).map_err(|error| Failure::new(FAILED, error.to_string()))?;
     let folder = created.folder.display().to_string();
     if format == Format::Json {
         return output::print_json(&json!({ "folder": folder, "source": created.source.display().to_string() }));

@@ -13,7 +13,7 @@ use weir_operators::Assigner;
 use weir_sandbox::{
     ContractFault, Limits, PluginComponent, SandboxEngine, SandboxError, WasmKeyedFactory, WasmTransformFactory,
 };
-use weir_stream::{Batch, Transform, Transformed};
+use weir_stream::{Batch, Fetch, Transform, Transformed};
 
 use crate::barrier::SwapOrder;
 use crate::function::{Contract, Function, Instance};
@@ -31,6 +31,8 @@ pub struct GateSite {
     pub limits: Limits,
     /// Names of what stands behind, to say who needs a column.
     pub consumers: Vec<String>,
+    /// What the plugin may ask of services, of the world `enrich`.
+    pub http: Option<Arc<dyn Fetch>>,
     /// The columns of the step's key, for a keyed plugin.
     pub key: Option<SchemaRef>,
     /// The most windows of a row, for a plugin that says which it is in.
@@ -104,8 +106,11 @@ impl GateSite {
         let input = Arc::clone(&self.site.input);
         let (step, limits, config) = (&self.site.step, &self.limits, &self.config);
         let function = match &self.key {
-            None => WasmTransformFactory::new(component, config, input, limits, step, None)
-                .map(|factory| Function::Rows(Arc::new(factory))),
+            None => {
+                let http = self.http.clone();
+                WasmTransformFactory::granted(component, config, input, limits, step, None, http)
+                    .map(|factory| Function::Rows(Arc::new(factory)))
+            }
             Some(key) => WasmKeyedFactory::new(component, config, input, key.fields(), limits, step, None)
                 .map(|factory| Function::Keyed(Arc::new(factory))),
         };

@@ -8,6 +8,7 @@ pub mod event_time;
 mod held_time;
 pub mod keyed;
 pub mod output;
+mod own_thread;
 pub mod plugin;
 pub mod source;
 

@@ -12,7 +12,7 @@ use crate::limits::{MIN_WALL_TIME, WALL_TIME_FACTOR};
 
 /// CPU time of the calling thread.
 #[cfg(unix)]
-pub(crate) fn thread_cpu_time() -> Duration {
+pub fn thread_cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid timespec that the call fills.
     let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
@@ -51,6 +51,15 @@ impl Deadline {
 
     fn wall_bound(&self) -> Duration {
         (self.limit * WALL_TIME_FACTOR).max(MIN_WALL_TIME)
+    }
+
+    /// The host worked or waited for the plugin: not its time.
+    pub(crate) fn pause(&mut self, cpu: Duration, wall: Duration) {
+        // Before the first tick nothing counts yet.
+        if let Some((first_cpu, first)) = &mut self.first_tick {
+            *first_cpu += cpu;
+            *first += wall;
+        }
     }
 
     pub(crate) fn tick(&mut self, cpu: Duration, now: Instant) -> Verdict {
@@ -94,6 +103,17 @@ mod tests {
         assert_eq!(slow.tick(Duration::ZERO, start), Verdict::GoOn(200));
         assert_eq!(slow.tick(Duration::ZERO, start + MIN_WALL_TIME), Verdict::GoOn(200));
         assert_eq!(slow.tick(Duration::ZERO, start + 20 * MIN_WALL_TIME / 10), Verdict::Expired);
+    }
+
+    #[test]
+    fn what_the_host_does_meanwhile_does_not_count() {
+        let start = Instant::now();
+        let mut deadline = Deadline::new(100 * MS);
+        deadline.pause(Duration::ZERO, 3600 * 1000 * MS);
+        assert_eq!(deadline.tick(10 * MS, start), Verdict::GoOn(20));
+        deadline.pause(500 * MS, 2 * MIN_WALL_TIME);
+        assert_eq!(deadline.tick(515 * MS, start + 2 * MIN_WALL_TIME + 5 * MS), Verdict::GoOn(19));
+        assert_eq!(deadline.tick(610 * MS, start + 2 * MIN_WALL_TIME + 100 * MS), Verdict::Expired);
     }
 
     #[test]

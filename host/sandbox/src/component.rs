@@ -1,7 +1,7 @@
 //! Component binaries: made from core modules, looked into without running or compiling them, and held against
 //! the worlds of `wit/`.
 //!
-//! Invariant: what passes [`inspect_granted`] imports nothing but the log and type-only interfaces of `weir:plugin`.
+//! Invariant: what passes [`inspect_granted`] imports nothing but what its world grants and type-only interfaces of `weir:plugin`.
 
 use sha2::{Digest, Sha256};
 use wasmparser::Parser;
@@ -13,8 +13,10 @@ use crate::error::SandboxError;
 
 const PACKAGE: (&str, &str) = ("weir", "plugin");
 const SERVED: (u64, u64) = (0, 1);
-const LOG: &str = "log";
-const LOG_FUNCTIONS: &[&str] = &["log"];
+/// Interfaces with the functions that may be imported of them.
+type Grants = &'static [(&'static str, &'static [&'static str])];
+const LOG: (&str, &[&str]) = ("log", &["log"]);
+const HTTP: (&str, &[&str]) = ("http", &["fetch"]);
 
 /// What a plugin is for: the interface of `weir:plugin` that it exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,15 +25,26 @@ pub enum World {
     Transform,
     /// With state by key and timers.
     Process,
+    /// Row by row, asking services.
+    Enrich,
 }
 
 impl World {
-    pub const ALL: [Self; 2] = [Self::Transform, Self::Process];
+    pub const ALL: [Self; 3] = [Self::Transform, Self::Process, Self::Enrich];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Transform => "transform",
             Self::Process => "process",
+            Self::Enrich => "enrich",
+        }
+    }
+
+    /// What a plugin of this world may import.
+    fn grants(self) -> Grants {
+        match self {
+            Self::Transform | Self::Process => &[LOG],
+            Self::Enrich => &[LOG, HTTP],
         }
     }
 }
@@ -117,7 +130,8 @@ fn check_world(resolve: &Resolve, world: WorldId) -> Result<World, SandboxError>
         [..] => return Err(SandboxError::Invalid("it exports two worlds of weir:plugin; a plugin has one".into())),
     };
     let imports = &resolve.worlds[world].imports;
-    let refused: Vec<String> = imports.iter().filter_map(|(key, item)| refused_import(resolve, key, item)).collect();
+    let refused: Vec<String> =
+        imports.iter().filter_map(|(key, item)| refused_import(resolve, key, item, kind)).collect();
     if refused.is_empty() { Ok(kind) } else { Err(SandboxError::NotGranted { imports: refused }) }
 }
 
@@ -156,7 +170,7 @@ fn has_functions(resolve: &Resolve, item: &WorldItem) -> bool {
 }
 
 /// The import's name if this host does not grant it.
-fn refused_import(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> Option<String> {
+fn refused_import(resolve: &Resolve, key: &WorldKey, item: &WorldItem, world: World) -> Option<String> {
     let name = || Some(resolve.name_world_key(key));
     if !has_functions(resolve, item) {
         return None;
@@ -164,10 +178,9 @@ fn refused_import(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> Option
     let WorldItem::Interface { id, .. } = item else { return name() };
     let interface = &resolve.interfaces[*id];
     let Some(package) = interface.package.map(|package| &resolve.packages[package].name) else { return name() };
-    if !is_ours(package) || !is_served(package) || interface.name.as_deref() != Some(LOG) {
-        return name();
-    }
-    let unknown = interface.functions.keys().find(|function| !LOG_FUNCTIONS.contains(&function.as_str()))?;
+    let granted = world.grants().iter().find(|(granted, _)| interface.name.as_deref() == Some(granted));
+    let Some((_, functions)) = granted.filter(|_| is_ours(package) && is_served(package)) else { return name() };
+    let unknown = interface.functions.keys().find(|function| !functions.contains(&function.as_str()))?;
     Some(format!("{}#{unknown}", resolve.name_world_key(key)))
 }
 

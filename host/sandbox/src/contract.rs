@@ -40,11 +40,22 @@ pub(crate) fn no_answer(fault: &FunctionFault) -> ContractFault {
     ContractFault::general(format!("plugin gave no contract: it {what}"))
 }
 
-/// A plugin in a step of the other kind.
+/// A plugin in a step of another kind.
 pub(crate) fn other_world(world: World) -> ContractFault {
     ContractFault::general(match world {
         World::Transform => "a plugin of the world `transform` has no state by key; take `key` away from the step",
         World::Process => "a plugin of the world `process` has state by key; give the step a `key`",
+        World::Enrich => "a plugin of the world `enrich` has no state by key; take `key` away from the step",
+    })
+}
+
+/// A plugin that asks services in a step that grants none, or the other way round.
+pub(crate) fn other_grant(world: World) -> ContractFault {
+    ContractFault::general(match world {
+        World::Enrich => {
+            "a plugin of the world `enrich` asks services; say which in the step: `plugin: { http: { allow: [..] } }`"
+        }
+        World::Transform | World::Process => "the plugin asks no services; take `http` away from the step's `plugin`",
     })
 }
 

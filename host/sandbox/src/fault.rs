@@ -3,8 +3,9 @@
 use wasmtime::{Store, Trap};
 use weir_stream::FunctionFault;
 
+use crate::fetch::TooManyRequests;
 use crate::instance::HostState;
-use crate::limits::CONTRACT_BYTES;
+use crate::limits::{CONTRACT_BYTES, FETCH_REQUESTS};
 
 /// wasmtime has no public type for this error; a test holds the text.
 const COPY_BUDGET_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
@@ -18,6 +19,9 @@ pub(crate) fn from_call(error: &wasmtime::Error, store: &Store<HostState>, copy_
     }
     if state.memory.refused {
         return FunctionFault::Memory { limit_bytes: state.memory.limit_bytes };
+    }
+    if let Some(TooManyRequests(requests)) = error.downcast_ref::<TooManyRequests>() {
+        return too_much(format!("{requests} requests to one fetch"), format!("{FETCH_REQUESTS}"));
     }
     let cause = error.root_cause().to_string();
     if cause.contains(COPY_BUDGET_EXHAUSTED) {

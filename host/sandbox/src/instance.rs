@@ -13,11 +13,12 @@ use wasmtime::{Engine, ResourceLimiter, Store, StoreContextMut, UpdateDeadline};
 use crate::clock::{Deadline, Verdict, thread_cpu_time};
 use crate::component::World;
 use crate::fault;
+use crate::fetch::{self, Fetching, HTTP_INTERFACE};
 use crate::limits::{self, Limits};
 use crate::log::{LogLevel, PluginLog};
 use crate::plugin::PluginComponent;
 use crate::wire::{self, keyed};
-use weir_stream::FunctionFault;
+use weir_stream::{Fetch, FunctionFault};
 
 pub(crate) const LOG_INTERFACE: &str = "weir:plugin/log@0.1.0";
 
@@ -30,6 +31,8 @@ pub(crate) struct HostState {
     pub(crate) deadline: Deadline,
     /// The last line at level `error` of the running call: a panic's text.
     pub(crate) last_error: Option<String>,
+    /// What may be asked of services, once the instance is open.
+    pub(crate) fetching: Option<Fetching>,
     log: Arc<PluginLog>,
 }
 
@@ -61,10 +64,11 @@ impl ResourceLimiter for MemoryLimit {
     }
 }
 
-/// Everything that a plugin may import: its log.
+/// Everything that a plugin may import; which of it a world grants is checked before.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine);
     linker.instance(LOG_INTERFACE)?.func_wrap("log", write_log)?;
+    linker.instance(HTTP_INTERFACE)?.func_wrap("fetch", fetch::fetch)?;
     Ok(linker)
 }
 
@@ -81,15 +85,16 @@ fn write_log(mut store: StoreContextMut<'_, HostState>, (level, message): (LogLe
 
 /// What `describe` of a world gives.
 pub(crate) trait WorldContract: Lift + 'static {
-    const WORLD: World;
+    /// The worlds whose contract it is.
+    const WORLDS: &'static [World];
 }
 
 impl WorldContract for wire::Contract {
-    const WORLD: World = World::Transform;
+    const WORLDS: &'static [World] = &[World::Transform, World::Enrich];
 }
 
 impl WorldContract for keyed::Contract {
-    const WORLD: World = World::Process;
+    const WORLDS: &'static [World] = &[World::Process];
 }
 
 /// An instance that may be called until a call fails.
@@ -119,6 +124,7 @@ impl PluginInstance {
             memory: MemoryLimit { limit_bytes: limits.memory_bytes, used_bytes: 0, refused: false },
             deadline: Deadline::new(setup_time),
             last_error: None,
+            fetching: None,
             log: Arc::clone(log),
         };
         let mut store = Store::new(plugin.engine().engine(), state);
@@ -152,7 +158,7 @@ impl PluginInstance {
         config: &str,
         input: &[wire::Field],
     ) -> Result<Result<C, Vec<wire::Fault>>, FunctionFault> {
-        assert_eq!(self.world, C::WORLD, "a contract is asked for as what its world gives");
+        assert!(C::WORLDS.contains(&self.world), "a contract is asked for as what its world gives");
         // SAFETY: `describe` is the export whose type was checked against these parameters and, for this world, against
         // this result.
         let describe = unsafe {
@@ -172,8 +178,14 @@ impl PluginInstance {
         })
     }
 
+    /// From here on the plugin may ask services.
+    pub(crate) fn allow(&mut self, client: Arc<dyn Fetch>) {
+        self.store.data_mut().fetching = Some(Fetching::new(client));
+    }
+
     pub(crate) fn process(&mut self, batch: wire::Batch<'_>) -> Result<wire::Transformed, FunctionFault> {
-        assert_eq!(self.world, World::Transform, "called as its world says");
+        assert_ne!(self.world, World::Process, "called as its world says");
+        self.store.data_mut().fetching.iter_mut().for_each(Fetching::begin_call);
         // SAFETY: as in `describe`.
         let process = unsafe { TypedFunc::<wire::ProcessParams<'_>, wire::ProcessResult>::new_unchecked(self.process) };
         self.measured(process, (batch,)).map(|(transformed,)| transformed)

@@ -14,6 +14,7 @@ mod contract;
 mod engine;
 mod error;
 mod fault;
+mod fetch;
 mod instance;
 mod lift;
 pub mod limits;
@@ -25,6 +26,7 @@ mod transform;
 mod types;
 mod wire;
 
+pub use clock::thread_cpu_time;
 pub use component::{PluginInfo, World, digest, encode, inspect};
 pub use engine::SandboxEngine;
 pub use error::{ContractFault, SandboxError};

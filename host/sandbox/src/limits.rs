@@ -41,6 +41,8 @@ pub const CONTRACT_STATES: usize = 64;
 pub const CONTRACT_TIMERS: usize = 64;
 /// Bytes that one `describe` may return.
 pub const CONTRACT_BYTES: usize = MIB;
+/// Requests that a plugin may make at once.
+pub const FETCH_REQUESTS: usize = 16_384;
 /// A reject's code.
 pub const REJECT_CODE_BYTES: usize = 64;
 

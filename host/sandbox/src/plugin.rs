@@ -143,7 +143,7 @@ impl PluginComponent {
         input: &Schema,
         limits: &Limits,
     ) -> Result<C, Vec<ContractFault>> {
-        if self.world != C::WORLD {
+        if !C::WORLDS.contains(&self.world) {
             return Err(vec![contract::other_world(self.world)]);
         }
         check_config(config_json)?;
@@ -194,7 +194,7 @@ fn exports(engine: &SandboxEngine, prepared: &InstancePre<HostState>, world: Wor
     let find = Finder { prepared, interface: index, world };
     let open = || find.export::<wire::OpenParams<'_>, wire::OpenResult>("open");
     Ok(match world {
-        World::Transform => Exports {
+        World::Transform | World::Enrich => Exports {
             describe: find.export::<wire::DescribeParams<'_>, wire::DescribeResult>("describe")?,
             open: open()?,
             process: find.export::<wire::ProcessParams<'_>, wire::ProcessResult>("process")?,

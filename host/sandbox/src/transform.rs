@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use weir_stream::{Batch, FunctionFault, Transform, TransformContract, TransformFactory, Transformed};
+use weir_stream::{Batch, Fetch, FunctionFault, Transform, TransformContract, TransformFactory, Transformed};
 
+use crate::component::World;
 use crate::error::ContractFault;
 use crate::instance::PluginInstance;
 use crate::lift;
@@ -31,6 +32,8 @@ struct Shared {
     /// Positions of `contract.reads` in the input.
     reads: Vec<usize>,
     limits: Limits,
+    /// What the plugin may ask, of the world `enrich`.
+    client: Option<Arc<dyn Fetch>>,
     log: Arc<PluginLog>,
 }
 
@@ -48,6 +51,26 @@ impl WasmTransformFactory {
         step: &str,
         log: Option<LogSink>,
     ) -> Result<Self, Vec<ContractFault>> {
+        Self::granted(plugin, config_json, input, limits, step, log, None)
+    }
+
+    /// [`WasmTransformFactory::new`] for a plugin of the world `enrich`, which asks services through `client`; `None` for
+    /// one of the world `transform`.
+    ///
+    /// # Errors
+    /// As [`WasmTransformFactory::new`].
+    pub fn granted(
+        plugin: &Arc<PluginComponent>,
+        config_json: &str,
+        input: SchemaRef,
+        limits: &Limits,
+        step: &str,
+        log: Option<LogSink>,
+        client: Option<Arc<dyn Fetch>>,
+    ) -> Result<Self, Vec<ContractFault>> {
+        if client.is_some() != (plugin.world() == World::Enrich) && plugin.world() != World::Process {
+            return Err(vec![contract::other_grant(plugin.world())]);
+        }
         limits.validate().map_err(contract::limits)?;
         let contract = plugin.describe(config_json, &input, limits)?;
         let position = |name: &String| input.index_of(name).expect("the gate checked that every column read exists");
@@ -62,6 +85,7 @@ impl WasmTransformFactory {
             input_fields,
             reads,
             limits: limits.clone(),
+            client,
             log,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -86,6 +110,10 @@ impl TransformFactory for WasmTransformFactory {
         &self.shared.contract
     }
 
+    fn waits(&self) -> bool {
+        self.shared.client.is_some()
+    }
+
     fn digest(&self) -> &Arc<str> {
         self.shared.plugin.digest()
     }
@@ -100,6 +128,7 @@ impl Shared {
     fn open(&self) -> Result<PluginInstance, FunctionFault> {
         let mut instance = PluginInstance::new(&self.plugin, &self.limits, &self.log)?;
         instance.open(&self.config_json, &self.input_fields)?;
+        self.client.iter().for_each(|client| instance.allow(Arc::clone(client)));
         Ok(instance)
     }
 }

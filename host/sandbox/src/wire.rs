@@ -5,6 +5,7 @@
 //! that a column is copied once, into the sandbox; results are owned, because the sandbox frees its own copy
 //! before a call returns. What the values must satisfy is checked in `lift`.
 
+pub mod http;
 pub mod keyed;
 
 use wasmtime::component::{ComponentType, Lift, Lower};

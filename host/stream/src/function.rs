@@ -135,6 +135,11 @@ pub trait Transform: Send {
 pub trait TransformFactory: Send + Sync {
     fn contract(&self) -> &TransformContract;
 
+    /// Whether calls wait for services outside, and so belong on a thread of their own.
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// `sha256:<hex>` of the component; names the version in epochs, dead letters and output.
     fn digest(&self) -> &Arc<str>;
 

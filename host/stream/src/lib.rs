@@ -10,6 +10,7 @@
 pub mod batch;
 pub mod bug;
 pub mod change;
+pub mod fetch;
 pub mod function;
 pub mod key;
 pub mod keyed_function;
@@ -23,6 +24,7 @@ pub mod time;
 pub use batch::{Batch, Origin};
 pub use bug::Bug;
 pub use change::{ChangeKind, ChangeMode, Changes};
+pub use fetch::{Fetch, FetchBudget, FetchError, FetchMethod, FetchRequest, FetchResponse, Fetched};
 pub use function::{
     Cardinality, FunctionFault, OutputContract, OutputRows, Selection, Transform, TransformContract, TransformFactory,
     Transformed,

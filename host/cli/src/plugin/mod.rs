@@ -10,4 +10,4 @@ pub mod toolchain;
 mod tests;
 
 pub use build::{BuildOptions, CargoOutput, build};
-pub use scaffold::{Language, scaffold};
+pub use scaffold::{Language, Template, scaffold};

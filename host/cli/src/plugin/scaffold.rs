@@ -35,6 +35,7 @@ sdk_files! {
     "derive/src/attribute.rs"
     "derive/src/columns.rs"
     "derive/src/config.rs"
+    "derive/src/enrich.rs"
     "derive/src/input.rs"
     "derive/src/item.rs"
     "derive/src/lib.rs"
@@ -48,6 +49,9 @@ sdk_files! {
     "src/columns.rs"
     "src/config.rs"
     "src/decimal.rs"
+    "src/enrich.rs"
+    "src/enrich_bindings.rs"
+    "src/http.rs"
     "src/input.rs"
     "src/json.rs"
     "src/lib.rs"
@@ -87,6 +91,28 @@ impl std::str::FromStr for Language {
     }
 }
 
+/// The worlds of `wit/` that there is a project for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Template {
+    /// Row by row.
+    Transform,
+    /// Row by row, asking services.
+    Enrich,
+}
+
+impl Template {
+    /// Its `src/lib.rs`, and the step's settings that it is run with.
+    fn source(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Transform => (include_str!("template/lib.rs"), "config: { large_from: 100 }"),
+            Self::Enrich => (
+                include_str!("template/enrich.rs"),
+                "config: { url: \"http://HOST:PORT\" }, http: { allow: [\"HOST:PORT\"] }",
+            ),
+        }
+    }
+}
+
 /// A project that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Created {
@@ -114,12 +140,17 @@ pub enum ScaffoldError {
 ///
 /// # Errors
 /// [`ScaffoldError`]; then nothing was left behind.
-pub fn scaffold(name: &str, language: Language, folder: Option<&Path>) -> Result<Created, ScaffoldError> {
+pub fn scaffold(
+    name: &str,
+    language: Language,
+    template: Template,
+    folder: Option<&Path>,
+) -> Result<Created, ScaffoldError> {
     let Language::Rust = language;
     check_name(name)?;
     let folder = folder.map_or_else(|| PathBuf::from(name), Path::to_owned);
     check_folder(&folder)?;
-    write_project(name, &folder)?;
+    write_project(name, template, &folder)?;
     Ok(Created { name: name.into(), source: folder.join("src/lib.rs"), folder })
 }
 
@@ -154,7 +185,7 @@ fn check_folder(folder: &Path) -> Result<(), ScaffoldError> {
 }
 
 /// Writes everything beside the folder first and puts it in place with one rename.
-fn write_project(name: &str, folder: &Path) -> Result<(), ScaffoldError> {
+fn write_project(name: &str, template: Template, folder: &Path) -> Result<(), ScaffoldError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |cause| ScaffoldError::Write { path, cause }
@@ -163,7 +194,7 @@ fn write_project(name: &str, folder: &Path) -> Result<(), ScaffoldError> {
     fs::create_dir_all(parent).map_err(failed(parent))?;
     let work = tempfile::Builder::new().prefix(".weir-new-").tempdir_in(parent).map_err(failed(parent))?;
     let project = work.path().join("project");
-    for (path, text) in project_files(name) {
+    for (path, text) in project_files(name, template) {
         let path = project.join(path);
         let inside = path.parent().unwrap_or(&project);
         fs::create_dir_all(inside).and_then(|()| fs::write(&path, text)).map_err(failed(&path))?;
@@ -172,13 +203,16 @@ fn write_project(name: &str, folder: &Path) -> Result<(), ScaffoldError> {
     fs::rename(&project, folder).map_err(failed(folder))
 }
 
-fn project_files(name: &str) -> Vec<(String, String)> {
-    let filled = |template: &str| template.replace("{name}", name).replace("{function}", &name.replace('-', "_"));
+fn project_files(name: &str, template: Template) -> Vec<(String, String)> {
+    let (source, step) = template.source();
+    let filled = |text: &str| {
+        text.replace("{name}", name).replace("{function}", &name.replace('-', "_")).replace("{step}", step)
+    };
     let own = [
         ("Cargo.toml", include_str!("template/Cargo.toml.in")),
         ("README.md", include_str!("template/README.md")),
         (".gitignore", include_str!("template/gitignore")),
-        ("src/lib.rs", include_str!("template/lib.rs")),
+        ("src/lib.rs", source),
     ];
     let own = own.into_iter().map(|(path, text)| (path.to_owned(), filled(text)));
     let lock = ("Cargo.lock".to_owned(), lock_file(name));

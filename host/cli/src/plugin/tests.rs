@@ -49,7 +49,7 @@ fn every_source_of_the_sdk_is_in_the_binary() {
 fn a_new_project_passes_its_tests_and_becomes_a_component() {
     let work = tempfile::tempdir().unwrap();
     let folder = work.path().join("some where/clean-orders");
-    let created = scaffold("clean-orders", Language::Rust, Some(&folder)).unwrap();
+    let created = scaffold("clean-orders", Language::Rust, Template::Transform, Some(&folder)).unwrap();
     let locked = fs::read_to_string(folder.join("Cargo.lock")).unwrap();
     assert_eq!(created.source, folder.join("src/lib.rs"));
     let beside: Vec<_> = fs::read_dir(folder.parent().unwrap()).unwrap().collect();
@@ -91,7 +91,7 @@ fn a_lock_file_is_in_cargos_order_whatever_the_name() {
     let work = tempfile::tempdir().unwrap();
     for name in ["window-sums", "zeros", "weir-sdk-e"] {
         let folder = work.path().join(name);
-        scaffold(name, Language::Rust, Some(&folder)).unwrap();
+        scaffold(name, Language::Rust, Template::Transform, Some(&folder)).unwrap();
         let locked =
             Command::new("cargo").args(["metadata", "--locked", "--format-version=1"]).current_dir(&folder).output();
         let locked = locked.unwrap();
@@ -143,7 +143,7 @@ fn names_that_cargo_would_refuse_are_refused_first() {
         "wit-bindgen",
         &long,
     ] {
-        let error = scaffold(name, Language::Rust, Some(&work.path().join("p"))).unwrap_err();
+        let error = scaffold(name, Language::Rust, Template::Transform, Some(&work.path().join("p"))).unwrap_err();
         assert!(matches!(error, ScaffoldError::Name { .. }), "{name}: {error}");
     }
     assert!(!work.path().join("p").exists());
@@ -154,16 +154,16 @@ fn names_that_cargo_would_refuse_are_refused_first() {
 fn a_folder_that_holds_something_is_left_alone() {
     let work = tempfile::tempdir().unwrap();
     fs::write(work.path().join("mine"), "kept").unwrap();
-    let error = scaffold("clean", Language::Rust, Some(work.path())).unwrap_err();
+    let error = scaffold("clean", Language::Rust, Template::Transform, Some(work.path())).unwrap_err();
     assert!(matches!(error, ScaffoldError::NotEmpty { .. }), "{error}");
-    let error = scaffold("clean", Language::Rust, Some(&work.path().join("mine"))).unwrap_err();
+    let error = scaffold("clean", Language::Rust, Template::Transform, Some(&work.path().join("mine"))).unwrap_err();
     assert!(matches!(error, ScaffoldError::NotAFolder { .. }), "{error}");
     assert_eq!(fs::read_to_string(work.path().join("mine")).unwrap(), "kept");
     assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1);
 
     let empty = work.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    scaffold("clean", Language::Rust, Some(&empty)).unwrap();
+    scaffold("clean", Language::Rust, Template::Transform, Some(&empty)).unwrap();
     assert!(empty.join("vendor/weir-sdk/src/lib.rs").is_file());
 }
 
@@ -180,4 +180,18 @@ fn a_compiler_that_is_missing_is_named_with_the_next_act() {
         text.contains("rustup target add wasm32-unknown-unknown") && text.contains("rustc-web rust-web-src"),
         "{text}"
     );
+}
+
+#[test]
+fn a_new_project_that_asks_services_passes_its_test_and_imports_http() {
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path().join("rates");
+    scaffold("rates", Language::Rust, Template::Enrich, Some(&folder)).unwrap();
+    let test = Command::new("cargo").args(["test", "--quiet"]).current_dir(&folder).output().unwrap();
+    let output = String::from_utf8_lossy(&test.stdout).into_owned() + &String::from_utf8_lossy(&test.stderr);
+    assert!(test.status.success() && output.contains("1 passed") && !output.contains("warning"), "{output}");
+    let built = build_in(&folder).unwrap();
+    let info = weir_sandbox::inspect(&fs::read(&built.path).unwrap()).unwrap();
+    assert_eq!(info.worlds, ["enrich@0.1.0"]);
+    assert!(info.imports.contains(&"weir:plugin/http@0.1.0".to_owned()), "{:?}", info.imports);
 }

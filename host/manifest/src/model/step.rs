@@ -6,6 +6,7 @@
 mod aggregate;
 mod dedup;
 mod group;
+mod http;
 mod join;
 mod latest;
 mod lookup;
@@ -18,6 +19,7 @@ mod window;
 pub use aggregate::AggregateCall;
 pub use dedup::{DedupStep, Keep};
 pub use group::GroupStep;
+pub use http::{HttpCache, PluginHttp};
 pub use join::{JoinStep, JoinTime, JoinWord, Tumbling};
 pub use latest::LatestStep;
 pub use lookup::{FileTable, LookupStep, LookupTable, LookupWord, MatchesWord};

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow_schema::Schema;
+use weir_connectors::http::{AllowedHost, CacheSettings, HttpClient, HttpSettings};
 use weir_manifest::{Fault, Manifest, Spanned};
-use weir_operators::{KeyEncoder, ProcessLimits};
-use weir_stream::ChangeMode;
+use weir_operators::{KeyEncoder, ProcessLimits, WaitingLimits};
+use weir_stream::{ChangeMode, Fetch};
 
 use super::process::PlannedProcess;
 use super::window::key_name;
@@ -45,12 +46,14 @@ impl Planner<'_> {
             outputs: Vec::new(),
             output_names: Vec::new(),
             reject_limit: RejectLimit::of(&manifest.swap),
+            waiting: plugin.http.as_ref().map(waiting).unwrap_or_default(),
             digest_column: plugin.digest_column.as_ref().map(|column| column.value.clone()),
         };
+        let http = self.http(plugin)?;
         let key_schema = key.as_ref().map(|key| Arc::new(Schema::new(key.fields().to_vec())));
         let windows = (there_for == PluginUse::Windows).then(|| asked.output_rows_per_row() as usize);
         let mut gate =
-            GateSite { site, config, limits, consumers: Vec::new(), key: key_schema, windows, planned: None };
+            GateSite { site, config, limits, consumers: Vec::new(), http, key: key_schema, windows, planned: None };
         let function = gate.function(&component).map_err(|error| self.contract_faults(plugin, &error)).ok()?;
         let contract = function.contract();
         let raw = gate.output_schemas(&contract);
@@ -100,6 +103,39 @@ impl Planner<'_> {
         encoder.map_err(|(place, error)| self.fault(expression_fault(&key[place], error, &input.from))).ok()
     }
 
+    /// What the manifest lets the plugin ask, if anything.
+    fn http(&mut self, plugin: &weir_manifest::PluginStep) -> Option<Option<Arc<dyn Fetch>>> {
+        let Some(http) = &plugin.http else { return Some(None) };
+        let mut allow = Vec::new();
+        for host in &http.allow {
+            match host.value.parse::<AllowedHost>() {
+                Ok(host) => allow.push(host),
+                Err(error) => self.fault(Fault::new(host.span, "http-host", error.to_string())),
+            }
+        }
+        if plugin.key.is_some() {
+            let message = "a plugin with state by key asks no services";
+            self.fault(Fault::new(plugin.reference.span, "http", message).next("take `http` away, or `key`"));
+            return None;
+        }
+        if http.timeout.as_us() == 0 || http.total.as_us() == 0 {
+            let message = "no service answers in no time: `timeout` and `total` of `http` must be above 0";
+            self.fault(Fault::new(plugin.reference.span, "http", message));
+            return None;
+        }
+        let settings = HttpSettings {
+            allow,
+            private: http.private,
+            concurrency: usize::from(http.concurrency),
+            timeout: http.timeout.as_std(),
+            total: http.total.as_std(),
+            retries: u32::from(http.retries),
+            response_bytes: http.response.bytes() as usize,
+            cache: http.cache.map(|cache| CacheSettings { rows: cache.rows as usize, ttl: cache.ttl.as_std() }),
+        };
+        (settings.allow.len() == http.allow.len()).then(|| Some(Arc::new(HttpClient::new(settings)) as Arc<dyn Fetch>))
+    }
+
     fn contract_faults(&mut self, plugin: &weir_manifest::PluginStep, error: &GateError) {
         for fault in error.faults() {
             let place = match (&plugin.config, fault.starts_with("config ")) {
@@ -109,4 +145,12 @@ impl Planner<'_> {
             self.fault(Fault::new(place, "plugin-contract", fault.clone()));
         }
     }
+}
+
+/// A batch of which rows are looked for asks several times over: as long as that may take, and then some.
+fn waiting(http: &weir_manifest::PluginHttp) -> WaitingLimits {
+    const CALLS: u64 = 32;
+    let defaults = WaitingLimits::default();
+    let call_ms = u64::try_from(http.total.as_std().as_millis()).unwrap_or(u64::MAX);
+    WaitingLimits { answer_ms: defaults.answer_ms.saturating_add(call_ms.saturating_mul(CALLS)), ..defaults }
 }

@@ -40,7 +40,8 @@ impl Step {
     fn waiting(&self) -> Option<&Waiting> {
         match self {
             Self::Waiting(waiting) => Some(waiting),
-            Self::Plugin(_) | Self::Operator(_) => None,
+            Self::Plugin(plugin) => plugin.waiting(),
+            Self::Operator(_) => None,
         }
     }
 }
@@ -131,7 +132,8 @@ impl Chain {
         let node = &mut self.nodes[number];
         match &mut node.step {
             Step::Waiting(waiting) => waiting.take(&mut self.outputs).map_err(|fault| failed(&node.id, fault)),
-            Step::Plugin(_) | Step::Operator(_) => Ok(None),
+            Step::Plugin(plugin) => plugin.take(&mut self.outputs),
+            Step::Operator(_) => Ok(None),
         }
     }
 
@@ -178,7 +180,7 @@ impl Chain {
             Step::Operator(operator) => {
                 operator.process(batch, &mut self.outputs).map_err(|fault| failed(&node.id, fault))?
             }
-            Step::Plugin(plugin) => plugin.process(batch, &mut self.outputs, shared)?,
+            Step::Plugin(plugin) => plugin.process(batch, ticket, &mut self.outputs, shared)?,
             Step::Waiting(waiting) => waiting.ask(batch, ticket),
         }
         self.send_on(number, rows_in, out)

@@ -1,5 +1,5 @@
-//! A plugin as a step of one task: calls it, switches to another version behind a barrier, and keeps a sample of its
-//! input for the next version's self-test.
+//! A plugin as a step of one task: calls it, or has it called on a thread of its own if it waits for services; switches to
+//! another version behind a barrier, and keeps a sample of its input for the next version's self-test.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,8 +7,12 @@ use std::time::Instant;
 
 use arrow_array::{ArrayRef, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use weir_operators::{BisectionBudget, Operator, Outputs, StepFault, TransformStep};
+use weir_operators::transform::Monotonic;
+use weir_operators::{BisectionBudget, Operator, Outputs, StepFault, TransformStep, Waiting, WaitingLimits};
+use weir_stream::source::Waker;
 use weir_stream::{Batch, TransformFactory};
+
+use super::own_thread::OwnThread;
 
 use crate::barrier::SwapOrder;
 use crate::clock::monotonic;
@@ -63,17 +67,29 @@ pub struct PluginSite {
     pub outputs: Vec<SchemaRef>,
     /// Their names, in the same order.
     pub output_names: Vec<String>,
+    /// How much a plugin that waits for services may have outstanding.
+    pub waiting: WaitingLimits,
     /// Name of a column that says which digest made the row, if the manifest asks for one.
     pub digest_column: Option<String>,
     /// How many more rejects than the version before a version may make.
     pub reject_limit: RejectLimit,
 }
 
+/// Where the running version is called.
+enum Calls {
+    Here(Box<TransformStep>),
+    /// On a thread of its own, of which `thread` is another way to it.
+    Away {
+        waiting: Box<Waiting>,
+        thread: OwnThread<TransformStep>,
+    },
+}
+
 /// The running version in one task.
 pub struct PluginStep {
     site: PluginSite,
     factory: Arc<dyn TransformFactory>,
-    transform: TransformStep,
+    calls: Calls,
     /// While the version is watched.
     watch: Option<RejectWatch>,
     last_row_at: Option<Instant>,
@@ -88,27 +104,71 @@ impl PluginStep {
         site: PluginSite,
         factory: Arc<dyn TransformFactory>,
         watched: Option<Judged>,
+        waker: Waker,
     ) -> Result<Self, TaskFault> {
         let transform = instantiate(&site, &factory, None, watched.is_some())?;
         let watch = watched.map(|before| RejectWatch::new(site.reject_limit, before));
-        Ok(Self { site, factory, transform, watch, last_row_at: None, just_switched: false })
+        let calls = if factory.waits() {
+            let thread = own_thread(&site.step, transform)?;
+            let answerer = Box::new(thread.clone());
+            let waiting = Waiting::new(answerer, site.waiting, waker, monotonic());
+            Calls::Away { waiting: Box::new(waiting), thread }
+        } else {
+            Calls::Here(Box::new(transform))
+        };
+        Ok(Self { site, factory, calls, watch, last_row_at: None, just_switched: false })
+    }
+
+    /// What is outstanding, if the plugin is called on a thread of its own.
+    pub fn waiting(&self) -> Option<&Waiting> {
+        match &self.calls {
+            Calls::Here(_) => None,
+            Calls::Away { waiting, .. } => Some(waiting),
+        }
     }
 
     pub fn digest(&self) -> &Arc<str> {
         self.factory.digest()
     }
 
+    /// Calls the plugin, or has it called; then the answer comes with `ticket`.
+    ///
     /// # Errors
     /// The plugin's fault, when guilty rows were not to be looked for or were too many.
-    pub fn process(&mut self, batch: Batch, out: &mut Outputs, shared: &Shared) -> Result<(), TaskFault> {
+    pub fn process(&mut self, batch: Batch, ticket: u64, out: &mut Outputs, shared: &Shared) -> Result<(), TaskFault> {
         if std::mem::take(&mut self.just_switched) {
             let pause = self.last_row_at.map_or(0, |at| at.elapsed().as_nanos() as u64);
             shared.tell(TaskEvent::Swapped { step: Arc::clone(&self.site.step), pause_ns: pause });
         }
         self.site.sample.keep(&batch, &self.factory);
         let made = out.batches.len();
-        self.transform.process(batch, out).map_err(|fault| self.fault(fault))?;
-        for (output, batch) in &mut out.batches[made..] {
+        match &mut self.calls {
+            Calls::Away { waiting, .. } => waiting.ask(batch, ticket),
+            Calls::Here(transform) => {
+                transform.process(batch, out).map_err(|fault| self.fault(fault))?;
+                self.finish(&mut out.batches[made..])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to the oldest batch that the plugin was called with elsewhere, if it has come: the batch's ticket.
+    ///
+    /// # Errors
+    /// As [`PluginStep::process`].
+    pub fn take(&mut self, out: &mut Outputs) -> Result<Option<u64>, TaskFault> {
+        let Calls::Away { waiting, .. } = &mut self.calls else { return Ok(None) };
+        let made = out.batches.len();
+        let taken = waiting.take(out).map_err(|fault| self.fault(fault))?;
+        if taken.is_some() {
+            self.finish(&mut out.batches[made..])?;
+        }
+        Ok(taken)
+    }
+
+    /// Gives what the plugin made the columns that the steps behind were built for.
+    fn finish(&mut self, made: &mut [(usize, Batch)]) -> Result<(), TaskFault> {
+        for (output, batch) in made {
             let conformed = conform(batch, &self.site.outputs[*output]);
             let stamped = conformed.and_then(|batch| match &self.site.digest_column {
                 Some(column) => stamp(batch, column, self.factory.digest()),
@@ -145,12 +205,22 @@ impl PluginStep {
             Some(_) => {}
         }
         if let Some((factory, instance)) = order.and_then(|order| order.rows()) {
-            self.transform = instantiate(&self.site, factory, instance, watching)?;
+            let transform = instantiate(&self.site, factory, instance, watching)?;
+            match &mut self.calls {
+                Calls::Here(running) => **running = transform,
+                Calls::Away { thread, .. } => thread.change(|running| *running = transform),
+            }
             self.factory = Arc::clone(factory);
             self.just_switched = true;
         }
-        self.transform.budget().renew();
-        self.transform.budget().set_watching(watching);
+        let begin_epoch = move |transform: &mut TransformStep| {
+            transform.budget().renew();
+            transform.budget().set_watching(watching);
+        };
+        match &mut self.calls {
+            Calls::Here(transform) => begin_epoch(transform),
+            Calls::Away { thread, .. } => thread.change(begin_epoch),
+        }
         Ok(())
     }
 
@@ -176,10 +246,22 @@ fn instantiate(
         let digest = Arc::clone(factory.digest());
         TaskFault::Plugin { step: step(), digest, fault }
     })?;
-    let mut budget = BisectionBudget::new(monotonic());
+    // What a plugin waits for services is not its time.
+    let clock = if factory.waits() { cpu_time() } else { monotonic() };
+    let mut budget = BisectionBudget::new(clock);
     budget.set_watching(watching);
     TransformStep::new(transform, factory.contract(), &site.input, budget)
         .map_err(|fault| TaskFault::Internal { step: step(), message: fault.to_string() })
+}
+
+fn own_thread(step: &Arc<str>, transform: TransformStep) -> Result<OwnThread<TransformStep>, TaskFault> {
+    OwnThread::spawn(step, transform)
+        .map_err(|error| TaskFault::Internal { step: Arc::clone(step), message: format!("no thread: {error}") })
+}
+
+/// Of the thread that asks.
+fn cpu_time() -> Monotonic {
+    Arc::new(|| weir_sandbox::thread_cpu_time().as_nanos() as u64)
 }
 
 /// The schema of an output that also says which digest made each row.

@@ -19,15 +19,25 @@ pub struct World {
     /// File and module in `sdk/rust/src`.
     pub module: &'static str,
     export_macro: &'static str,
+    /// Interfaces that the first world's bindings give to this one.
+    shared: &'static [&'static str],
 }
 
-pub const WORLDS: [World; 2] = [
-    World { name: "transform-plugin", module: "bindings", export_macro: "export_transform" },
-    World { name: "process-plugin", module: "process_bindings", export_macro: "export_process" },
+pub const WORLDS: [World; 3] = [
+    World { name: "transform-plugin", module: "bindings", export_macro: "export_transform", shared: &[] },
+    World {
+        name: "process-plugin",
+        module: "process_bindings",
+        export_macro: "export_process",
+        shared: &["log", "schema", "columns", "answer"],
+    },
+    World {
+        name: "enrich-plugin",
+        module: "enrich_bindings",
+        export_macro: "export_enrich",
+        shared: &["log", "schema", "columns", "answer", "row-wise"],
+    },
 ];
-
-/// Interfaces that the first world's bindings give to all.
-const SHARED: [&str; 4] = ["log", "schema", "columns", "answer"];
 
 /// The text of the bindings for a world in `wit`.
 ///
@@ -37,9 +47,9 @@ pub fn generate(wit: &Path, world: &World) -> Result<String> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(wit).with_context(|| format!("cannot read {}", wit.display()))?;
     let selected = resolve.select_world(&[package], Some(world.name))?;
-    let shares = world.name != WORLDS[0].name;
-    let shared = SHARED.iter().filter(|_| shares).map(|interface| {
-        let module = WithOption::Path(format!("crate::{}::weir::plugin::{interface}", WORLDS[0].module));
+    let shared = world.shared.iter().map(|interface| {
+        let name = interface.replace('-', "_");
+        let module = WithOption::Path(format!("crate::{}::weir::plugin::{name}", WORLDS[0].module));
         (format!("weir:plugin/{interface}@0.1.0"), module)
     });
     let options = wit_bindgen_rust::Opts {

@@ -467,6 +467,125 @@ pub mod weir {
                 }
             }
         }
+        /// What plugins without state promise and answer: those that only compute, and those that ask services.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod row_wise {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Field = super::super::super::weir::plugin::schema::Field;
+            pub type Reject = super::super::super::weir::plugin::answer::Reject;
+            pub type OutputRows = super::super::super::weir::plugin::answer::OutputRows;
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum Cardinality {
+                OneToOne,
+                /// A row gives none or one.
+                Filter,
+                Many,
+            }
+            impl ::core::fmt::Debug for Cardinality {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Cardinality::OneToOne => {
+                            f.debug_tuple("Cardinality::OneToOne").finish()
+                        }
+                        Cardinality::Filter => {
+                            f.debug_tuple("Cardinality::Filter").finish()
+                        }
+                        Cardinality::Many => f.debug_tuple("Cardinality::Many").finish(),
+                    }
+                }
+            }
+            impl Cardinality {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> Cardinality {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => Cardinality::OneToOne,
+                        1 => Cardinality::Filter,
+                        2 => Cardinality::Many,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            /// One named output. Rows of the input pass to it with their columns, less `drops`, with `writes` put in.
+            #[derive(Clone, PartialEq)]
+            pub struct Output {
+                /// `main` where a plugin has only one.
+                pub name: _rt::String,
+                /// New columns, and columns that take their namesake's place.
+                pub writes: _rt::Vec<Field>,
+                pub drops: _rt::Vec<_rt::String>,
+            }
+            impl ::core::fmt::Debug for Output {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Output")
+                        .field("name", &self.name)
+                        .field("writes", &self.writes)
+                        .field("drops", &self.drops)
+                        .finish()
+                }
+            }
+            /// What the plugin promises for one configuration and one input schema.
+            #[derive(Clone, PartialEq)]
+            pub struct Contract {
+                pub name: _rt::String,
+                pub version: _rt::String,
+                /// Columns that calls receive, in this order; the only ones that enter the sandbox.
+                pub reads: _rt::Vec<_rt::String>,
+                pub cardinality: Cardinality,
+                /// At least one.
+                pub outputs: _rt::Vec<Output>,
+                /// The same input always gives the same result.
+                pub deterministic: bool,
+                /// JSON Schema of the configuration; empty when there is none.
+                pub config_schema: _rt::String,
+            }
+            impl ::core::fmt::Debug for Contract {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Contract")
+                        .field("name", &self.name)
+                        .field("version", &self.version)
+                        .field("reads", &self.reads)
+                        .field("cardinality", &self.cardinality)
+                        .field("outputs", &self.outputs)
+                        .field("deterministic", &self.deterministic)
+                        .field("config-schema", &self.config_schema)
+                        .finish()
+                }
+            }
+            /// What a call made of its batch. A row in no output and no reject was filtered out.
+            #[derive(Clone, PartialEq)]
+            pub struct Transformed {
+                pub outputs: _rt::Vec<OutputRows>,
+                /// Ascending by row, at most one a row; a rejected row is in no output.
+                pub rejects: _rt::Vec<Reject>,
+            }
+            impl ::core::fmt::Debug for Transformed {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Transformed")
+                        .field("outputs", &self.outputs)
+                        .field("rejects", &self.rejects)
+                        .finish()
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -484,118 +603,8 @@ pub mod exports {
                 pub type Field = super::super::super::super::weir::plugin::schema::Field;
                 pub type Batch = super::super::super::super::weir::plugin::columns::Batch;
                 pub type Fault = super::super::super::super::weir::plugin::answer::Fault;
-                pub type Reject = super::super::super::super::weir::plugin::answer::Reject;
-                pub type OutputRows = super::super::super::super::weir::plugin::answer::OutputRows;
-                #[repr(u8)]
-                #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-                pub enum Cardinality {
-                    OneToOne,
-                    /// A row gives none or one.
-                    Filter,
-                    Many,
-                }
-                impl ::core::fmt::Debug for Cardinality {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        match self {
-                            Cardinality::OneToOne => {
-                                f.debug_tuple("Cardinality::OneToOne").finish()
-                            }
-                            Cardinality::Filter => {
-                                f.debug_tuple("Cardinality::Filter").finish()
-                            }
-                            Cardinality::Many => {
-                                f.debug_tuple("Cardinality::Many").finish()
-                            }
-                        }
-                    }
-                }
-                impl Cardinality {
-                    #[doc(hidden)]
-                    pub unsafe fn _lift(val: u8) -> Cardinality {
-                        if !cfg!(debug_assertions) {
-                            return unsafe { ::core::mem::transmute(val) };
-                        }
-                        match val {
-                            0 => Cardinality::OneToOne,
-                            1 => Cardinality::Filter,
-                            2 => Cardinality::Many,
-                            _ => panic!("invalid enum discriminant"),
-                        }
-                    }
-                }
-                /// One named output. Rows of the input pass to it with their columns, less `drops`, with `writes` put in.
-                #[derive(Clone, PartialEq)]
-                pub struct Output {
-                    /// `main` where a plugin has only one.
-                    pub name: _rt::String,
-                    /// New columns, and columns that take their namesake's place.
-                    pub writes: _rt::Vec<Field>,
-                    pub drops: _rt::Vec<_rt::String>,
-                }
-                impl ::core::fmt::Debug for Output {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("Output")
-                            .field("name", &self.name)
-                            .field("writes", &self.writes)
-                            .field("drops", &self.drops)
-                            .finish()
-                    }
-                }
-                /// What the plugin promises for one configuration and one input schema.
-                #[derive(Clone, PartialEq)]
-                pub struct Contract {
-                    pub name: _rt::String,
-                    pub version: _rt::String,
-                    /// Columns that calls receive, in this order; the only ones that enter the sandbox.
-                    pub reads: _rt::Vec<_rt::String>,
-                    pub cardinality: Cardinality,
-                    /// At least one.
-                    pub outputs: _rt::Vec<Output>,
-                    /// The same input always gives the same result.
-                    pub deterministic: bool,
-                    /// JSON Schema of the configuration; empty when there is none.
-                    pub config_schema: _rt::String,
-                }
-                impl ::core::fmt::Debug for Contract {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("Contract")
-                            .field("name", &self.name)
-                            .field("version", &self.version)
-                            .field("reads", &self.reads)
-                            .field("cardinality", &self.cardinality)
-                            .field("outputs", &self.outputs)
-                            .field("deterministic", &self.deterministic)
-                            .field("config-schema", &self.config_schema)
-                            .finish()
-                    }
-                }
-                /// What a call made of its batch. A row in no output and no reject was filtered out.
-                #[derive(Clone, PartialEq)]
-                pub struct Transformed {
-                    pub outputs: _rt::Vec<OutputRows>,
-                    /// Ascending by row, at most one a row; a rejected row is in no output.
-                    pub rejects: _rt::Vec<Reject>,
-                }
-                impl ::core::fmt::Debug for Transformed {
-                    fn fmt(
-                        &self,
-                        f: &mut ::core::fmt::Formatter<'_>,
-                    ) -> ::core::fmt::Result {
-                        f.debug_struct("Transformed")
-                            .field("outputs", &self.outputs)
-                            .field("rejects", &self.rejects)
-                            .finish()
-                    }
-                }
+                pub type Contract = super::super::super::super::weir::plugin::row_wise::Contract;
+                pub type Transformed = super::super::super::super::weir::plugin::row_wise::Transformed;
                 #[doc(hidden)]
                 #[allow(non_snake_case, unused_unsafe)]
                 pub unsafe fn _export_describe_cabi<T_: Guest>(
@@ -746,7 +755,7 @@ pub mod exports {
                         match result16 {
                             Ok(e) => {
                                 *ptr17.add(0).cast::<u8>() = (0i32) as u8;
-                                let Contract {
+                                let super::super::super::super::weir::plugin::row_wise::Contract {
                                     name: name18,
                                     version: version18,
                                     reads: reads18,
@@ -828,7 +837,7 @@ pub mod exports {
                                     let base = result34
                                         .add(i * (6 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let Output {
+                                        let super::super::super::super::weir::plugin::row_wise::Output {
                                             name: name23,
                                             writes: writes23,
                                             drops: drops23,
@@ -1873,7 +1882,10 @@ pub mod exports {
                             })
                         };
                         let ptr53 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        let Transformed { outputs: outputs54, rejects: rejects54 } = result52;
+                        let super::super::super::super::weir::plugin::row_wise::Transformed {
+                            outputs: outputs54,
+                            rejects: rejects54,
+                        } = result52;
                         let vec78 = outputs54;
                         let len78 = vec78.len();
                         let layout78 = _rt::alloc::Layout::from_size_align(
@@ -2756,10 +2768,10 @@ macro_rules! __export_transform_plugin_impl {
         =
         "component-type:wit-bindgen:0.61.1:weir:plugin@0.1.0:transform-plugin:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1747] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1870] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcc\x0c\x01A\x02\x01\
-A\x10\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc7\x0d\x01A\x02\x01\
+A\x14\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x15\
 weir:plugin/log@0.1.0\x05\0\x01B\x0b\x01m\x04\x06second\x0bmillisecond\x0bmicros\
 econd\x0ananosecond\x04\0\x09time-unit\x03\0\0\x01ks\x01r\x02\x04unit\x01\x04zon\
@@ -2783,21 +2795,25 @@ column\x02\x07messages\x04\0\x05fault\x03\0\x03\x01r\x03\x03rowy\x04codes\x06rea
 sons\x04\0\x06reject\x03\0\x05\x01py\x01q\x02\x03all\0\0\x04rows\x01\x07\0\x04\0\
 \x09selection\x03\0\x08\x01p\x01\x01r\x03\x06outputy\x09selection\x09\x07columns\
 \x0a\x04\0\x0boutput-rows\x03\0\x0b\x03\0\x18weir:plugin/answer@0.1.0\x05\x04\x02\
-\x03\0\x01\x05field\x02\x03\0\x02\x05batch\x02\x03\0\x03\x05fault\x02\x03\0\x03\x06\
-reject\x02\x03\0\x03\x0boutput-rows\x01B\x20\x02\x03\x02\x01\x05\x04\0\x05field\x03\
-\0\0\x02\x03\x02\x01\x06\x04\0\x05batch\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x05f\
-ault\x03\0\x04\x02\x03\x02\x01\x08\x04\0\x06reject\x03\0\x06\x02\x03\x02\x01\x09\
-\x04\0\x0boutput-rows\x03\0\x08\x01m\x03\x0aone-to-one\x06filter\x04many\x04\0\x0b\
-cardinality\x03\0\x0a\x01p\x01\x01ps\x01r\x03\x04names\x06writes\x0c\x05drops\x0d\
-\x04\0\x06output\x03\0\x0e\x01p\x0f\x01r\x07\x04names\x07versions\x05reads\x0d\x0b\
-cardinality\x0b\x07outputs\x10\x0ddeterministic\x7f\x0dconfig-schemas\x04\0\x08c\
-ontract\x03\0\x11\x01p\x09\x01p\x07\x01r\x02\x07outputs\x13\x07rejects\x14\x04\0\
-\x0btransformed\x03\0\x15\x01p\x05\x01j\x01\x12\x01\x17\x01@\x02\x06configs\x05i\
-nput\x0c\0\x18\x04\0\x08describe\x01\x19\x01j\0\x01s\x01@\x02\x06configs\x05inpu\
-t\x0c\0\x1a\x04\0\x04open\x01\x1b\x01@\x01\x05batch\x03\0\x16\x04\0\x07process\x01\
-\x1c\x04\0\x1bweir:plugin/transform@0.1.0\x05\x0a\x04\0\"weir:plugin/transform-p\
-lugin@0.1.0\x04\0\x0b\x16\x01\0\x10transform-plugin\x03\0\0\0G\x09producers\x01\x0c\
-processed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+\x03\0\x01\x05field\x02\x03\0\x03\x06reject\x02\x03\0\x03\x0boutput-rows\x01B\x13\
+\x02\x03\x02\x01\x05\x04\0\x05field\x03\0\0\x02\x03\x02\x01\x06\x04\0\x06reject\x03\
+\0\x02\x02\x03\x02\x01\x07\x04\0\x0boutput-rows\x03\0\x04\x01m\x03\x0aone-to-one\
+\x06filter\x04many\x04\0\x0bcardinality\x03\0\x06\x01p\x01\x01ps\x01r\x03\x04nam\
+es\x06writes\x08\x05drops\x09\x04\0\x06output\x03\0\x0a\x01p\x0b\x01r\x07\x04nam\
+es\x07versions\x05reads\x09\x0bcardinality\x07\x07outputs\x0c\x0ddeterministic\x7f\
+\x0dconfig-schemas\x04\0\x08contract\x03\0\x0d\x01p\x05\x01p\x03\x01r\x02\x07out\
+puts\x0f\x07rejects\x10\x04\0\x0btransformed\x03\0\x11\x03\0\x1aweir:plugin/row-\
+wise@0.1.0\x05\x08\x02\x03\0\x02\x05batch\x02\x03\0\x03\x05fault\x02\x03\0\x04\x08\
+contract\x02\x03\0\x04\x0btransformed\x01B\x14\x02\x03\x02\x01\x05\x04\0\x05fiel\
+d\x03\0\0\x02\x03\x02\x01\x09\x04\0\x05batch\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\
+\x05fault\x03\0\x04\x02\x03\x02\x01\x0b\x04\0\x08contract\x03\0\x06\x02\x03\x02\x01\
+\x0c\x04\0\x0btransformed\x03\0\x08\x01p\x01\x01p\x05\x01j\x01\x07\x01\x0b\x01@\x02\
+\x06configs\x05input\x0a\0\x0c\x04\0\x08describe\x01\x0d\x01j\0\x01s\x01@\x02\x06\
+configs\x05input\x0a\0\x0e\x04\0\x04open\x01\x0f\x01@\x01\x05batch\x03\0\x09\x04\
+\0\x07process\x01\x10\x04\0\x1bweir:plugin/transform@0.1.0\x05\x0d\x04\0\"weir:p\
+lugin/transform-plugin@0.1.0\x04\0\x0b\x16\x01\0\x10transform-plugin\x03\0\0\0G\x09\
+producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
+t\x060.61.1";
         };
     };
 }
@@ -2810,9 +2826,9 @@ pub use __export_transform_plugin_impl as export_transform;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1309] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf6\x08\x01A\x02\x01\
-A\x09\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1658] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd3\x0b\x01A\x02\x01\
+A\x0e\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x15\
 weir:plugin/log@0.1.0\x05\0\x01B\x0b\x01m\x04\x06second\x0bmillisecond\x0bmicros\
 econd\x0ananosecond\x04\0\x09time-unit\x03\0\0\x01ks\x01r\x02\x04unit\x01\x04zon\
@@ -2835,10 +2851,19 @@ p{\x01py\x01pw\x01pv\x01pu\x01q\x0f\x04bits\x01\x01\0\x04int8\x01\x04\0\x05int16
 column\x02\x07messages\x04\0\x05fault\x03\0\x03\x01r\x03\x03rowy\x04codes\x06rea\
 sons\x04\0\x06reject\x03\0\x05\x01py\x01q\x02\x03all\0\0\x04rows\x01\x07\0\x04\0\
 \x09selection\x03\0\x08\x01p\x01\x01r\x03\x06outputy\x09selection\x09\x07columns\
-\x0a\x04\0\x0boutput-rows\x03\0\x0b\x03\0\x18weir:plugin/answer@0.1.0\x05\x04\x04\
-\0Bweir:plugin/transform-plugin-with-all-of-its-exports-removed@0.1.0\x04\0\x0b6\
-\x01\00transform-plugin-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\
-\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+\x0a\x04\0\x0boutput-rows\x03\0\x0b\x03\0\x18weir:plugin/answer@0.1.0\x05\x04\x02\
+\x03\0\x01\x05field\x02\x03\0\x03\x06reject\x02\x03\0\x03\x0boutput-rows\x01B\x13\
+\x02\x03\x02\x01\x05\x04\0\x05field\x03\0\0\x02\x03\x02\x01\x06\x04\0\x06reject\x03\
+\0\x02\x02\x03\x02\x01\x07\x04\0\x0boutput-rows\x03\0\x04\x01m\x03\x0aone-to-one\
+\x06filter\x04many\x04\0\x0bcardinality\x03\0\x06\x01p\x01\x01ps\x01r\x03\x04nam\
+es\x06writes\x08\x05drops\x09\x04\0\x06output\x03\0\x0a\x01p\x0b\x01r\x07\x04nam\
+es\x07versions\x05reads\x09\x0bcardinality\x07\x07outputs\x0c\x0ddeterministic\x7f\
+\x0dconfig-schemas\x04\0\x08contract\x03\0\x0d\x01p\x05\x01p\x03\x01r\x02\x07out\
+puts\x0f\x07rejects\x10\x04\0\x0btransformed\x03\0\x11\x03\0\x1aweir:plugin/row-\
+wise@0.1.0\x05\x08\x04\0Bweir:plugin/transform-plugin-with-all-of-its-exports-re\
+moved@0.1.0\x04\0\x0b6\x01\00transform-plugin-with-all-of-its-exports-removed\x03\
+\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-\
+bindgen-rust\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -1,4 +1,5 @@
-//! Writes Weir plugins in Rust: a struct per row type and one function. A plugin with state by key is in [`mod@process`].
+//! Writes Weir plugins in Rust: a struct per row type and one function. A plugin with state by key is in [`mod@process`], one
+//! that asks services in [`mod@enrich`].
 //!
 //! ```
 //! use weir_sdk::prelude::*;
@@ -70,7 +71,7 @@
 //!
 //! `cargo test` runs the function natively; [`testing`] runs whole batches through the same glue as in the host.
 //! Deliberately no I/O, clock or randomness: a plugin has only its rows and its configuration, so the same input
-//! always gives the same result.
+//! always gives the same result; one that asks services has their answers too.
 
 // The derives say `::weir_sdk`, in this crate's own tests too.
 extern crate self as weir_sdk;
@@ -81,10 +82,15 @@ pub mod bindings;
 #[doc(hidden)]
 #[rustfmt::skip]
 pub mod process_bindings;
+#[doc(hidden)]
+#[rustfmt::skip]
+pub mod enrich_bindings;
 
 pub mod columns;
 pub mod config;
 pub mod decimal;
+pub mod enrich;
+pub mod http;
 pub mod input;
 pub mod json;
 pub mod log;
@@ -102,23 +108,27 @@ pub mod write;
 
 /// The types of `wit/`, as the bindings give them.
 pub mod wit {
-    pub use crate::bindings::exports::weir::plugin::transform::{Cardinality, Contract, Output, Transformed};
     pub use crate::bindings::weir::plugin::answer::{Fault, OutputRows, Reject, Selection};
     pub use crate::bindings::weir::plugin::columns::{Batch, Column, Values, VarBytes};
+    pub use crate::bindings::weir::plugin::row_wise::{Cardinality, Contract, Output, Transformed};
     pub use crate::bindings::weir::plugin::schema::{DataType, DecimalType, Field, TimeUnit, TimestampType};
 }
 
 pub use decimal::{Decimal, DecimalError, Rounding};
 pub use reject::Reject;
 pub use time::{Date, Timestamp, Unit};
-pub use weir_sdk_derive::{Config, Input, InputColumns, Output, OutputColumns, State, Timer, process, transform};
+pub use weir_sdk_derive::{
+    Config, Input, InputColumns, Output, OutputColumns, State, Timer, enrich, process, transform,
+};
 
 /// What a plugin's `use` line needs.
 pub mod prelude {
     pub use crate::columns::{ColumnBuilder, ColumnView, Rows};
+    pub use crate::enrich::Answers;
+    pub use crate::http::{FetchError, Method, Request, Response, encode};
     pub use crate::process::{NoTimer, Process, Timers};
     pub use crate::state::{List, Map, Value};
     pub use crate::{Config, Date, Decimal, Input, InputColumns, Output, OutputColumns};
     pub use crate::{Reject, Rounding, State, Timer, Timestamp, Unit};
-    pub use crate::{dec, log, process, reject, transform};
+    pub use crate::{dec, enrich, log, process, reject, transform};
 }

@@ -15,6 +15,8 @@ pub trait Plugin {
     type Config: Config;
     const NAME: &'static str;
     const VERSION: &'static str;
+    /// Whether the same rows always give the same result.
+    const DETERMINISTIC: bool = true;
 
     fn shape() -> Shape;
 
@@ -36,8 +38,18 @@ pub struct Opened<C> {
     pub(crate) writes: Vec<Vec<DataType>>,
 }
 
-fn shape_of<'a, E: Input<'a>, R: Returned>() -> Shape {
+pub(crate) fn shape_of<'a, E: Input<'a>, R: Returned>() -> Shape {
     Shape { reads: E::columns(), cardinality: R::CARDINALITY, outputs: R::Output::outputs() }
+}
+
+impl<C> Opened<C> {
+    pub(crate) fn reads(&self) -> &[DataType] {
+        &self.reads
+    }
+
+    pub(crate) fn writes(&self) -> &[Vec<DataType>] {
+        &self.writes
+    }
 }
 
 /// The shape of a function without configuration.
@@ -110,8 +122,8 @@ pub fn describe<P: Plugin>(config: &str, input: &[Field]) -> Result<Contract, Ve
         reads: shape.reads.iter().map(|column| column.name.into()).collect(),
         cardinality: shape.cardinality,
         outputs,
-        // A component of this SDK imports the log and nothing else: no clock, no randomness, no state.
-        deterministic: true,
+        // A component of this SDK has no clock, no randomness and no state: only a service may answer another time.
+        deterministic: P::DETERMINISTIC,
         config_schema: config::schema::<P::Config>(),
     })
 }
@@ -204,11 +216,12 @@ pub fn report_panics() {
     });
 }
 
-/// Exports a plugin as the component's `transform` interface. `#[transform]` calls it.
+/// Exports a plugin as a row-wise interface of the component: `transform`, or `enrich` with its bindings. The attributes
+/// call it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {
-    ($plugin:ident) => {
+    ($plugin:ident, $bindings:ident, $interface:ident, $export:ident) => {
         // Natively nothing calls the plugin but tests; this keeps the compiler from calling it dead.
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn(
@@ -229,7 +242,7 @@ macro_rules! __export {
                     const { ::std::cell::OnceCell::new() };
             }
 
-            impl $crate::bindings::exports::weir::plugin::transform::Guest for Component {
+            impl $crate::$bindings::exports::weir::plugin::$interface::Guest for Component {
                 fn describe(config: String, input: Vec<wit::Field>) -> Result<wit::Contract, Vec<wit::Fault>> {
                     plugin::report_panics();
                     plugin::describe::<$plugin>(&config, &input)
@@ -248,7 +261,7 @@ macro_rules! __export {
                 }
             }
 
-    $crate::bindings::export_transform!(Component with_types_in $crate::bindings);
+    $crate::$bindings::$export!(Component with_types_in $crate::$bindings);
         };
     };
 }

@@ -32,6 +32,8 @@ pub mod keyed;
 use std::str::FromStr;
 
 use crate::decimal::Decimal;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::http::{self, Fetched, Request};
 use crate::input::ReadValue;
 use crate::plugin::{self, Opened, Plugin};
 use crate::time::{Date, Timestamp, Unit};
@@ -96,6 +98,19 @@ impl<P: Plugin> Instance<P> {
     pub fn process<R: AsRef<[Option<C>]>, C: AsRef<str>>(&self, rows: &[R]) -> Outcome {
         let batch = batch(&self.contract.reads, &self.input, rows);
         self.outcome(P::process(&self.opened, &batch), batch.rows)
+    }
+
+    /// As [`process`](Self::process), for a plugin that asks services: `service` answers each request.
+    ///
+    /// # Panics
+    /// As [`process`](Self::process).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn process_with<R: AsRef<[Option<C>]>, C: AsRef<str>>(
+        &self,
+        rows: &[R],
+        service: impl FnMut(&Request) -> Fetched + 'static,
+    ) -> Outcome {
+        http::with_service(service, || self.process(rows))
     }
 
     fn outcome(&self, transformed: wit::Transformed, input_rows: u32) -> Outcome {

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::http::PluginHttp;
 use crate::model::limits::PluginLimits;
 use crate::span::Spanned;
 
@@ -21,6 +22,9 @@ pub struct PluginStep {
     /// Bounds of this plugin; what is absent comes from `limits.plugin`.
     #[serde(default)]
     pub limits: PluginLimits,
+    /// The services that a plugin of the world `enrich` may ask. Absent: none.
+    #[serde(default)]
+    pub http: Option<PluginHttp>,
     /// Adds a column of this name with the digest of the plugin that made the row.
     #[schemars(extend("x-format" = "column-name"))]
     pub digest_column: Option<Spanned<String>>,

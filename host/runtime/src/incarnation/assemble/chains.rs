@@ -74,7 +74,8 @@ impl<'a> Layout<'a> {
                 let Function::Rows(factory) = &running.function else {
                     return Err(StartError::Internal(format!("step `{}` has no key", planned.id)));
                 };
-                Step::Plugin(Box::new(PluginStep::new(site, Arc::clone(factory), running.watched)?))
+                let step = PluginStep::new(site, Arc::clone(factory), running.watched, wake.waker());
+                Step::Plugin(Box::new(step?))
             }
             PlannedKind::Keyed(_) => unreachable!("keyed steps are roots, not nodes"),
         };

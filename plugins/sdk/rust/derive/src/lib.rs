@@ -8,6 +8,7 @@ use proc_macro::TokenStream;
 mod attribute;
 mod columns;
 mod config;
+mod enrich;
 mod input;
 mod item;
 mod output;
@@ -75,6 +76,16 @@ pub fn derive_timer(tokens: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn process(arguments: TokenStream, implementation: TokenStream) -> TokenStream {
     or_error(process::expand(arguments, implementation))
+}
+
+/// Makes a function that takes a row and the answers to what it asked the plugin: `fn in_eur(payment: Payment, answers:
+/// Answers, rates: &Rates) -> Result<InEur, Reject>`, the configuration being optional.
+///
+/// `#[enrich(requests = ask)]` names the function that says what a row asks: `fn ask(payment: &Payment, rates: &Rates) ->
+/// Request`; it takes the configuration if the other does. `name = ".."` and `version = ".."` as for `transform`.
+#[proc_macro_attribute]
+pub fn enrich(arguments: TokenStream, function: TokenStream) -> TokenStream {
+    or_error(enrich::expand(arguments, function))
 }
 
 /// A plugin's configuration: a struct with a field per key. `#[config(default)]` or `#[config(default = value)]` on

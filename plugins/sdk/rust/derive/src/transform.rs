@@ -36,37 +36,47 @@ impl Style {
         }
     }
 
-    /// Parameters before the configuration.
-    fn parameters(self) -> usize {
+    fn kind(self) -> &'static Kind {
         match self {
-            Self::Rows => 1,
-            Self::Columns => 3,
-        }
-    }
-
-    fn wanted(self) -> &'static str {
-        match self {
-            Self::Rows => {
-                "a #[transform] function takes a row and, if it needs one, a configuration: (event: Event, rules: &Rules)"
-            }
-            Self::Columns => {
-                "a #[transform(columns)] function takes columns, builders, rows and, if it needs one, a configuration: \
-                 (readings: Readings, judged: &mut Judged, rows: &mut Rows, rules: &Rules)"
-            }
+            Self::Rows => &ROWS,
+            Self::Columns => &COLUMNS,
         }
     }
 }
 
 /// What is needed of a function's signature.
-struct Signature {
-    name: Ident,
+pub struct Signature {
+    pub name: Ident,
     /// The configuration's type, without `&`.
-    config: Option<TokenStream>,
+    pub config: Option<TokenStream>,
 }
+
+/// What a plugin's function is to look like.
+pub struct Kind {
+    pub what: &'static str,
+    pub not_a_function: &'static str,
+    /// Those before the configuration.
+    pub parameters: usize,
+    pub wrong_parameters: &'static str,
+}
+
+const ROWS: Kind = Kind {
+    what: "a #[transform] function",
+    not_a_function: "#[transform] is for a plain function: fn clean(event: Event) -> Clean",
+    parameters: 1,
+    wrong_parameters: "a #[transform] function takes a row and, if it needs one, a configuration: (event: Event, rules: &Rules)",
+};
+
+const COLUMNS: Kind = Kind {
+    parameters: 3,
+    wrong_parameters: "a #[transform(columns)] function takes columns, builders, rows and, if it needs one, a configuration: \
+                       (readings: Readings, judged: &mut Judged, rows: &mut Rows, rules: &Rules)",
+    ..ROWS
+};
 
 pub fn expand(arguments: TokenStream, function: TokenStream) -> Result<TokenStream> {
     let (style, arguments) = Style::read(arguments);
-    let signature = Signature::read(function.clone(), style)?;
+    let signature = Signature::read(function.clone(), style.kind())?;
     let (name, version) = identity(arguments)?;
     let with = if signature.config.is_some() { "_with" } else { "" };
     let holes = [
@@ -106,32 +116,29 @@ impl ::weir_sdk::plugin::Plugin for #plugin {
     }
 }
 
-::weir_sdk::__export!(#plugin);
+::weir_sdk::__export!(#plugin, bindings, transform, export_transform);
 ";
 
 impl Signature {
-    fn read(function: TokenStream, style: Style) -> Result<Self> {
+    pub fn read(function: TokenStream, kind: &Kind) -> Result<Self> {
         let mut cursor = Cursor::new(function);
         cursor.attributes()?;
         cursor.visibility();
         if !cursor.at_ident("fn") {
             cursor.next();
-            return Err(Error::at(
-                cursor.last,
-                "#[transform] is for a plain function: fn clean(event: Event) -> Clean",
-            ));
+            return Err(Error::at(cursor.last, kind.not_a_function));
         }
         cursor.next();
         let name = cursor.ident("a name")?;
-        cursor.lifetimes("a #[transform] function")?;
+        cursor.lifetimes(kind.what)?;
         let Some(parameters) = cursor.take_group(Delimiter::Parenthesis) else {
             return Err(Error::at(cursor.last, "expected parameters"));
         };
         let mut inside = Cursor::new(parameters.stream());
-        let missing = (0..style.parameters()).any(|_| inside.until_comma().is_empty());
+        let missing = (0..kind.parameters).any(|_| inside.until_comma().is_empty());
         let config = inside.until_comma();
         if missing || inside.peek().is_some() {
-            return Err(Error::at(parameters.span(), style.wanted()));
+            return Err(Error::at(parameters.span(), kind.wrong_parameters));
         }
         let config = if config.is_empty() { None } else { Some(referenced(config)?) };
         Ok(Self { name, config })

@@ -1,0 +1,86 @@
+//! `#[enrich]`
+
+use proc_macro::{TokenStream, TokenTree};
+
+use crate::Result;
+use crate::item::{Cursor, Error};
+use crate::template::{fill, tokens};
+use crate::transform::{Kind, Signature, identity};
+
+pub fn expand(arguments: TokenStream, function: TokenStream) -> Result<TokenStream> {
+    let signature = Signature::read(function.clone(), &ENRICH)?;
+    let (requests, rest) = requests(arguments)?;
+    let (name, version) = identity(rest)?;
+    let with = if signature.config.is_some() { "_with" } else { "" };
+    let holes = [
+        ("function", function),
+        ("plugin", TokenTree::Ident(signature.name).into()),
+        ("config", signature.config.unwrap_or_else(|| tokens("()"))),
+        ("requests", requests),
+        ("name", name),
+        ("version", version),
+        ("shape", tokens(&format!("shape{with}"))),
+        ("each", tokens(&format!("each{with}"))),
+    ];
+    Ok(fill(PLUGIN, &holes))
+}
+
+const ENRICH: Kind = Kind {
+    not_a_function: "#[enrich] is for a plain function: fn in_eur(payment: Payment, answers: Answers) -> InEur",
+    parameters: 2,
+    wrong_parameters: "an #[enrich] function takes a row, its answers and, if it needs one, a configuration: \
+                       (payment: Payment, answers: Answers, rates: &Rates)",
+    what: "an #[enrich] function",
+};
+
+const PLUGIN: &str = "
+#function
+
+#[doc(hidden)]
+#[allow(non_camel_case_types, dead_code)]
+enum #plugin {}
+
+impl ::weir_sdk::plugin::Plugin for #plugin {
+    type Config = #config;
+    const NAME: &'static str = #name;
+    const VERSION: &'static str = #version;
+    const DETERMINISTIC: bool = false;
+
+    fn shape() -> ::weir_sdk::plugin::Shape {
+        ::weir_sdk::enrich::#shape(#plugin)
+    }
+
+    fn process(
+        opened: &::weir_sdk::plugin::Opened<#config>,
+        batch: &::weir_sdk::wit::Batch,
+    ) -> ::weir_sdk::wit::Transformed {
+        ::weir_sdk::enrich::#each(#requests, #plugin, opened, batch)
+    }
+}
+
+::weir_sdk::__export!(#plugin, enrich_bindings, enrich, export_enrich);
+";
+
+/// `ask` of `requests = ask`, and the other arguments.
+fn requests(arguments: TokenStream) -> Result<(TokenStream, TokenStream)> {
+    let mut cursor = Cursor::new(arguments);
+    let (mut requests, mut rest) = (TokenStream::new(), TokenStream::new());
+    while cursor.peek().is_some() {
+        let argument = cursor.until_comma();
+        let mut inside = Cursor::new(argument.clone());
+        if inside.at_ident("requests") {
+            inside.next();
+            if inside.take_punct('=') {
+                requests = std::iter::from_fn(|| inside.next()).collect();
+            }
+        } else {
+            rest.extend(argument);
+            rest.extend(tokens(","));
+        }
+    }
+    if requests.is_empty() {
+        let wanted = "say which function asks: #[enrich(requests = ask)], with fn ask(payment: &Payment) -> Request";
+        return Err(Error::at(cursor.last, wanted));
+    }
+    Ok((requests, rest))
+}
