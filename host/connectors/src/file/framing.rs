@@ -36,6 +36,7 @@ impl Framing {
             Self::Lines => Framer::Lines,
             Self::Rows(rows) => Framer::Rows(Box::new(RowFramer {
                 csv: row_reader(rows.delimiter),
+                in_row: false,
                 text: [0; SCRATCH_BYTES],
                 ends: [0; SCRATCH_FIELDS],
             })),
@@ -56,6 +57,8 @@ pub(super) enum Framer {
 
 pub(super) struct RowFramer {
     csv: Reader,
+    /// Bytes of a row were seen, and not yet its end.
+    in_row: bool,
     text: [u8; SCRATCH_BYTES],
     ends: [usize; SCRATCH_FIELDS],
 }
@@ -74,18 +77,25 @@ impl Framer {
     pub(super) fn restart(&mut self) {
         if let Self::Rows(rows) = self {
             rows.csv.reset();
+            rows.in_row = false;
         }
     }
 }
 
 impl RowFramer {
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        // An empty line is a record without anything; this reader would take it for the beginning of the next row.
+        if !self.in_row && bytes.starts_with(b"\n") {
+            return Some(1);
+        }
+        self.in_row = !bytes.is_empty() || self.in_row;
         let mut read = 0;
         // Nothing to read would mean the end of the file to this reader.
         while read < bytes.len() {
             let (result, length, _, _) = self.csv.read_record(&bytes[read..], &mut self.text, &mut self.ends);
             read += length;
             if result == ReadRecordResult::Record {
+                self.in_row = false;
                 return Some(read);
             }
         }
