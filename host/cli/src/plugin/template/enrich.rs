@@ -49,12 +49,12 @@ mod tests {
     fn a_payment_gets_the_rate_of_its_currency() {
         let columns = [("id", "utf8!"), ("currency", "utf8!"), ("amount", "decimal(12, 2)!")];
         let plugin = Instance::<{function}>::open(r#"{"url": "http://rates"}"#, &columns).unwrap();
-        let rows = [[Some("a"), Some("USD"), Some("10.00")], [Some("b"), Some("XXX"), Some("1.00")]];
+        let rows = [[Some("a"), Some("USD"), Some("10.00")], [Some("b"), Some("ZZZ"), Some("1.00")]];
         let outcome = plugin.process_with(&rows, |request| match request.url.as_str() {
             "http://rates/eur/USD" => Ok(Response::new(200, "0.92")),
             _ => Ok(Response::new(404, "")),
         });
         assert_eq!(outcome.rows("main"), [[Some("9.20".to_owned())]]);
-        assert_eq!(outcome.rejects, [(1, "currency-unknown: XXX: status 404".to_owned())]);
+        assert_eq!(outcome.rejects, [(1, "currency-unknown: ZZZ: status 404".to_owned())]);
     }
 }
