@@ -21,7 +21,8 @@ impl FromStr for AllowedHost {
 
     fn from_str(text: &str) -> Result<Self, AllowedHostError> {
         let wrong = || AllowedHostError(text.to_owned());
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        // A pattern would be taken for a name that no host has.
+        let (host, port) = text.rsplit_once(':').filter(|(host, _)| !host.contains('*')).ok_or_else(wrong)?;
         let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
         let host = Host::parse(host).map_err(|_| wrong())?;
         Ok(Self { host, port })
