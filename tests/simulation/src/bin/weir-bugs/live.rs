@@ -1,7 +1,6 @@
 //! A pipeline to the end of its input, with a bug or without. For benches alone.
 
 use std::path::Path;
-use std::time::Duration;
 
 use weir_manifest::{ParseOptions, check};
 use weir_runtime::{End, Outside, Pipeline, Purpose, Setup, plan};
@@ -21,7 +20,7 @@ pub fn run(manifest: &Path, profile: &str, state: &Path, bug: Option<Bug>) -> Re
     let setup = Setup {
         state_dir: state.to_owned(),
         workers: std::thread::available_parallelism().map_or(1, usize::from),
-        watch: Duration::from_secs(30),
+        watch: None,
         crash_at: None,
         outside: Outside::default(),
         evict_always: false,
