@@ -63,7 +63,6 @@ impl Case {
             values: values.finish(),
             next_offset: events as i64,
             ..SourceRecords::default()
-            ..Default::default()
         }
     }
 }

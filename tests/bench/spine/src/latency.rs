@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::{ClientContext, Statistics};
 
 use crate::native;
 
@@ -38,7 +38,7 @@ fn now_us() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_micros() as u64
 }
 
-/// Milliseconds from handing a record over until the broker has it, as a stage of its own.
+/// From handing a record over until the broker has it, as a stage of its own.
 #[derive(Default)]
 struct Delivered {
     sum_us: AtomicU64,
@@ -48,9 +48,7 @@ struct Delivered {
 
 struct Reports(Arc<Delivered>);
 
-impl ClientContext for Reports {
-    fn stats(&self, _: Statistics) {}
-}
+impl ClientContext for Reports {}
 
 impl ProducerContext for Reports {
     type DeliveryOpaque = Box<u64>;
@@ -102,7 +100,7 @@ fn send(producer: &BaseProducer<Reports>, topic: &str, number: u64) {
     }
 }
 
-/// Milliseconds of all records that come, until `wanted` are there.
+/// Event time and delay, both in milliseconds, of the records that come, until `wanted` are there.
 fn consume(brokers: &str, topic: &str, wanted: Arc<AtomicU64>) -> Vec<(u64, u64)> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
