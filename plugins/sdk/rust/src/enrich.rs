@@ -39,13 +39,13 @@
 //! # fn main() {
 //! let columns = [("currency", "utf8!"), ("amount", "decimal(12, 2)!")];
 //! let plugin = weir_sdk::testing::Instance::<in_eur>::open(r#"{"service": "http://rates"}"#, &columns).unwrap();
-//! let rows = [[Some("USD"), Some("10.00")], [Some("XXX"), Some("1.00")]];
+//! let rows = [[Some("USD"), Some("10.00")], [Some("NOK"), Some("1.00")]];
 //! let outcome = plugin.process_with(&rows, |request| match request.url.as_str() {
 //!     "http://rates/eur/USD" => Ok(Response::new(200, "0.92")),
 //!     _ => Ok(Response::new(404, "")),
 //! });
 //! assert_eq!(outcome.rows("main"), [[Some("9.20".to_owned())]]);
-//! assert_eq!(outcome.rejects, [(1, "currency-unknown: XXX".to_owned())]);
+//! assert_eq!(outcome.rejects, [(1, "currency-unknown: NOK".to_owned())]);
 //! # }
 //! ```
 //!
