@@ -58,6 +58,7 @@ soak: plugins
 # A workspace of its own. The last four need a real Kafka.
 bench: plugins
 	$(CARGO) build $(WORKSPACE) --bin weir-services
+	$(CARGO) build $(WORKSPACE) --features weir-simulation/seeded-bugs --bin weir-bugs
 	cd tests/bench && for bench in json crossing operators epoch-log; do \
 		$(CARGO) run --release -p weir-bench-$$bench || exit; done; \
 		$(CARGO) run --release -p weir-bench-operators -- memory
@@ -68,6 +69,8 @@ bench: plugins
 	cd tests/bench && WEIR_BIN=$(RELEASE)/weir $(RELEASE)/weir-services run -- sh -c '\
 		$(CARGO) run --release -p weir-bench-kafka && export KAFKA_BROKERS=$$WEIR_TEST_KAFKA && \
 		$(CARGO) run --release -p weir-bench-spine && $(CARGO) run --release -p weir-bench-spine -- swaps && \
+		$(CARGO) run --release -p weir-bench-spine -- epochs && \
+		$(CARGO) run --release -p weir-bench-spine -- latency && \
 		$(CARGO) run --release -p weir-bench-nexmark -- check && $(CARGO) run --release -p weir-bench-nexmark'
 
 fmt:
