@@ -55,7 +55,7 @@ soak: plugins
 	WEIR_GOLDEN=all WEIR_SEEDS=100000 $(CARGO) test $(WORKSPACE) --test cases --test simulation
 	$(RELEASE)/weir-soak
 
-# A workspace of its own. The last four need a real Kafka.
+# A workspace of its own. From Kafka on they need a real broker.
 bench: plugins
 	$(CARGO) build $(WORKSPACE) --bin weir-services
 	$(CARGO) build $(WORKSPACE) --features weir-simulation/seeded-bugs --bin weir-bugs
