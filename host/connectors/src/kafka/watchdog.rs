@@ -2,10 +2,16 @@
 //!
 //! Such calls take a time-out, but known faults make them hang in spite of it; they cannot be cancelled, and a sink
 //! that hangs would hold every later epoch. Ending is safe: what was durable is exposed after the restart.
+//!
+//! Time in which the whole process was stopped is not the call's: one that was under way when the process was stopped has
+//! as much time left when it wakes, less a second, and can say itself that another instance has taken over.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// The longest wait, and so the most that a stop of the process takes from a call's time.
+const SLICE: Duration = Duration::from_secs(1);
 
 /// Watches one call at a time.
 pub struct Watchdog {
@@ -20,8 +26,18 @@ struct Shared {
 
 #[derive(Default)]
 struct Watch {
-    armed: Option<(Instant, &'static str)>,
+    armed: Option<Armed>,
+    /// Calls so far.
+    calls: u64,
     closed: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Armed {
+    /// Which call it is.
+    number: u64,
+    call: &'static str,
+    left: Duration,
 }
 
 impl Watchdog {
@@ -54,8 +70,7 @@ impl Watchdog {
 
     /// Runs a call that must return within `limit`.
     pub fn watch<T>(&self, call: &'static str, limit: Duration, run: impl FnOnce() -> T) -> T {
-        self.shared.lock().armed = Some((Instant::now() + limit, call));
-        self.shared.changed.notify_one();
+        self.shared.arm(call, limit);
         let value = run();
         self.shared.lock().armed = None;
         value
@@ -67,20 +82,30 @@ impl Shared {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn arm(&self, call: &'static str, limit: Duration) {
+        let mut watch = self.lock();
+        watch.calls += 1;
+        watch.armed = Some(Armed { number: watch.calls, call, left: limit });
+        self.changed.notify_one();
+    }
+
     /// The call that expired, or none when the watchdog was closed.
     fn wait(&self) -> Option<&'static str> {
         let mut watch = self.lock();
         while !watch.closed {
-            watch = match watch.armed {
-                None => self.changed.wait(watch).unwrap_or_else(PoisonError::into_inner),
-                Some((deadline, call)) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Some(call);
-                    }
-                    self.changed.wait_timeout(watch, left).unwrap_or_else(PoisonError::into_inner).0
-                }
+            let Some(Armed { number, call, left }) = watch.armed else {
+                watch = self.changed.wait(watch).unwrap_or_else(PoisonError::into_inner);
+                continue;
             };
+            if left.is_zero() {
+                return Some(call);
+            }
+            let began = Instant::now();
+            watch = self.changed.wait_timeout(watch, left.min(SLICE)).unwrap_or_else(PoisonError::into_inner).0;
+            // Another call may have begun meanwhile.
+            if let Some(armed) = watch.armed.as_mut().filter(|armed| armed.number == number) {
+                armed.left = armed.left.saturating_sub(began.elapsed().min(SLICE));
+            }
         }
         None
     }
