@@ -22,6 +22,8 @@ pub struct Limits {
     pub sealed_not_durable: usize,
     /// Bytes that may wait for sinks before the sources pause.
     pub unexposed_bytes: u64,
+    /// Bytes of the entries that a sink behind gets at once; a single entry may be larger.
+    pub exposed_together_bytes: u64,
 }
 
 impl Default for Limits {
@@ -32,6 +34,7 @@ impl Default for Limits {
             epoch_bytes: 64 << 20,
             sealed_not_durable: 2,
             unexposed_bytes: 128 << 20,
+            exposed_together_bytes: 16 << 20,
         }
     }
 }
@@ -62,8 +65,8 @@ pub enum Input {
     LogFull { epoch: u64 },
     /// The sink's target was asked what it holds.
     Recovered { sink: usize, position: SinkPosition },
-    /// The sink took the entry and exposes now or later.
-    Accepted { sink: usize, epoch: u64 },
+    /// The sink took the entries through this epoch and exposes now or later.
+    Accepted { sink: usize, through: u64 },
     /// Everything up to the epoch is visible in the target.
     Exposed { sink: usize, through: u64 },
     /// The sink lost its target: what is with it may be applied or not.
@@ -92,10 +95,10 @@ pub enum Effect {
     Discard {
         barrier: u64,
     },
-    /// Hand the entry to the sink.
+    /// Hand the sink all entries that it has not accepted, through this epoch: one, or several when it is behind.
     Expose {
         sink: usize,
-        epoch: u64,
+        through: u64,
     },
     /// Ask the target what it holds.
     Recover {
@@ -231,7 +234,7 @@ impl Protocol {
             Input::Written { epoch } => self.written(epoch, &mut effects),
             Input::LogFull { epoch } => self.append_again(epoch, &mut effects),
             Input::Recovered { sink, position } => self.recovered(sink, position, &mut effects),
-            Input::Accepted { sink, epoch } => self.accepted(sink, epoch, &mut effects),
+            Input::Accepted { sink, through } => self.accepted(sink, through, &mut effects),
             Input::Exposed { sink, through } => self.sinks[sink].expose_through(through),
             Input::Lost { sink } => {
                 self.sinks[sink].link = Link::Recovering;
@@ -309,15 +312,15 @@ impl Protocol {
         }
     }
 
-    fn accepted(&mut self, sink: usize, epoch: u64, effects: &mut Vec<Effect>) {
+    fn accepted(&mut self, sink: usize, through: u64, effects: &mut Vec<Effect>) {
         let progress = &mut self.sinks[sink];
-        if progress.link == (Link::Sending { epoch }) {
+        if progress.link == (Link::Sending { through }) {
             progress.link = Link::Ready;
-            progress.sent = epoch;
+            progress.sent = through;
             if Bug::AcknowledgeGathered.is_in() {
-                progress.expose_through(epoch);
+                progress.expose_through(through);
             }
-            let sent_all = progress.owed.back().is_none_or(|newest| newest.epoch <= epoch);
+            let sent_all = progress.owed.back().is_none_or(|newest| newest.epoch <= through);
             let gathered = progress.gathered_bytes() > self.limits.unexposed_bytes;
             if gathered || (sent_all && self.all_durable()) {
                 effects.push(Effect::Flush { sink });
@@ -334,8 +337,8 @@ impl Protocol {
 
     fn expose_next(&mut self, effects: &mut Vec<Effect>) {
         for (number, sink) in self.sinks.iter_mut().enumerate() {
-            if let Some(epoch) = sink.next(self.durable) {
-                effects.push(Effect::Expose { sink: number, epoch });
+            if let Some(through) = sink.next(self.durable, self.limits.exposed_together_bytes) {
+                effects.push(Effect::Expose { sink: number, through });
             }
         }
     }

@@ -20,9 +20,9 @@ pub(crate) enum Link {
     /// The target's position is not known: nothing may be sent.
     Recovering,
     Ready,
-    /// One entry is with the sink.
+    /// The entries above `sent` through this epoch are with the sink.
     Sending {
-        epoch: u64,
+        through: u64,
     },
 }
 
@@ -46,6 +46,11 @@ impl SinkProgress {
     /// The last epoch known to be visible in the target; 0 for none.
     pub fn exposed(&self) -> u64 {
         self.exposed
+    }
+
+    /// The last epoch that the sink accepted; it may still gather. Never less than what is exposed.
+    pub fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Epochs that are still owed, oldest first.
@@ -98,15 +103,22 @@ impl SinkProgress {
         }
     }
 
-    /// The next entry to hand over, if the sink is free and it is durable.
-    pub(crate) fn next(&mut self, durable: u64) -> Option<u64> {
+    /// The last of the entries to hand over now, if the sink is free: all that are durable, as far as `together_bytes` go,
+    /// and at least one.
+    pub(crate) fn next(&mut self, durable: u64, together_bytes: u64) -> Option<u64> {
         if self.link != Link::Ready {
             return None;
         }
-        let next = self.owed.iter().map(|entry| entry.epoch).find(|epoch| *epoch > self.sent)?;
-        (next <= durable || Bug::ExposeBeforeDurable.is_in()).then(|| {
-            self.link = Link::Sending { epoch: next };
-            next
-        })
+        let sent = self.sent;
+        let ready = |entry: &&Owed| entry.epoch > sent && (entry.epoch <= durable || Bug::ExposeBeforeDurable.is_in());
+        let mut bytes = 0;
+        let mut fits = |entry: &&Owed| {
+            let first = bytes == 0;
+            bytes += entry.bytes.max(1);
+            first || bytes <= together_bytes
+        };
+        let through = self.owed.iter().filter(ready).take_while(|entry| fits(entry)).last()?.epoch;
+        self.link = Link::Sending { through };
+        Some(through)
     }
 }

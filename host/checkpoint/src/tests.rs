@@ -129,7 +129,7 @@ impl Run<'_> {
                 self.input(Input::Sealed { barrier, epoch });
             }
             Effect::Append { barrier, epoch } => self.append(barrier, epoch),
-            Effect::Expose { sink, epoch } => self.expose(sink, epoch),
+            Effect::Expose { sink, through } => self.expose(sink, through),
             Effect::Recover { sink } => {
                 if !self.calm && self.random.one_in(4) {
                     return self.input(Input::Lost { sink });
@@ -163,24 +163,27 @@ impl Run<'_> {
         self.input(Input::Written { epoch });
     }
 
-    fn expose(&mut self, sink: usize, epoch: u64) {
-        if !self.calm && self.random.one_in(8) {
-            return self.input(Input::Lost { sink });
-        }
-        if sink == GATHERING {
-            self.gathered.push(epoch);
-            self.input(Input::Accepted { sink, epoch });
-            if self.random.one_in(3) {
-                self.flush(sink);
+    fn expose(&mut self, sink: usize, through: u64) {
+        let sent = self.protocol.sinks()[sink].sent();
+        let entries: Vec<u64> = self.disk.entries(sink).into_iter().filter(|epoch| *epoch > sent).collect();
+        for epoch in entries.into_iter().filter(|epoch| *epoch <= through) {
+            if !self.calm && self.random.one_in(8) {
+                return self.input(Input::Lost { sink });
             }
-            return;
+            match sink {
+                GATHERING => self.gathered.push(epoch),
+                _ => self.disk.apply(sink, epoch),
+            }
         }
-        self.disk.apply(sink, epoch);
         if !self.calm && self.random.one_in(8) {
             return self.input(Input::Lost { sink });
         }
-        self.input(Input::Accepted { sink, epoch });
-        self.input(Input::Exposed { sink, through: epoch });
+        self.input(Input::Accepted { sink, through });
+        if sink != GATHERING {
+            self.input(Input::Exposed { sink, through });
+        } else if self.random.one_in(3) {
+            self.flush(sink);
+        }
     }
 
     fn flush(&mut self, sink: usize) {
@@ -262,7 +265,22 @@ fn a_state_older_than_the_target_is_refused() {
 #[test]
 fn a_target_between_acknowledged_and_durable_gets_what_it_misses() {
     let effects = started(3, 5).step(Input::Recovered { sink: 0, position: SinkPosition::Epoch(4) });
-    assert_eq!(effects, [Effect::Expose { sink: 0, epoch: 5 }]);
+    assert_eq!(effects, [Effect::Expose { sink: 0, through: 5 }]);
+}
+
+#[test]
+fn a_sink_that_is_behind_gets_what_it_is_owed_at_once_as_far_as_the_bytes_go() {
+    let limits = Limits { exposed_together_bytes: 25, ..Limits::default() };
+    let owed = vec![(2, 10), (3, 10), (6, 10), (7, 90), (8, 10)];
+    let (mut protocol, _) = Protocol::new(limits, 8, vec![(1, owed)]);
+    let mut handed = |input: Input| match protocol.step(input)[..] {
+        [Effect::Expose { sink: 0, through }] => through,
+        ref other => panic!("{other:?}"),
+    };
+    assert_eq!(handed(Input::Recovered { sink: 0, position: SinkPosition::Epoch(1) }), 3);
+    assert_eq!(handed(Input::Accepted { sink: 0, through: 3 }), 6, "the next is larger than all that may go together");
+    assert_eq!(handed(Input::Accepted { sink: 0, through: 6 }), 7);
+    assert_eq!(handed(Input::Accepted { sink: 0, through: 7 }), 8);
 }
 
 #[test]
@@ -311,8 +329,8 @@ fn what_a_sink_refuses_behind_the_last_barrier_gets_an_epoch_of_its_own() {
     let effects = protocol.step(Input::Afterwards { epoch });
     assert!(matches!(effects[..], [Effect::Append { epoch: 1, .. }]), "{effects:?}");
     assert!(!protocol.all_durable());
-    assert_eq!(protocol.step(Input::Written { epoch: 1 }), [Effect::Expose { sink: 0, epoch: 1 }]);
-    protocol.step(Input::Accepted { sink: 0, epoch: 1 });
+    assert_eq!(protocol.step(Input::Written { epoch: 1 }), [Effect::Expose { sink: 0, through: 1 }]);
+    protocol.step(Input::Accepted { sink: 0, through: 1 });
     assert!(!protocol.all_exposed());
     protocol.step(Input::Exposed { sink: 0, through: 1 });
     assert!(protocol.all_exposed());

@@ -189,7 +189,7 @@ impl Coordinator {
                 Effect::InjectBarrier { barrier, last } => self.inject(barrier, last),
                 Effect::Append { epoch, .. } => self.append(epoch),
                 Effect::Discard { .. } => {}
-                Effect::Expose { sink, epoch } => self.expose(sink, epoch),
+                Effect::Expose { sink, through } => self.expose(sink, through),
                 Effect::Recover { sink } => {
                     let acked = self.protocol.sinks()[sink].exposed();
                     self.command_sink(sink, SinkCommand::Recover { acked });
@@ -332,11 +332,11 @@ impl Coordinator {
         }
     }
 
-    fn expose(&mut self, sink: usize, epoch: u64) {
-        if let Some(entry) = self.owed[sink].get(&epoch) {
-            let entry = SinkEpoch::clone(entry);
-            self.command_sink(sink, SinkCommand::Expose(entry));
-        }
+    fn expose(&mut self, sink: usize, through: u64) {
+        let sent = self.protocol.sinks()[sink].sent();
+        let entries = self.owed[sink].range(sent + 1..=through);
+        let entries = entries.map(|(_, entry)| SinkEpoch::clone(entry)).collect();
+        self.command_sink(sink, SinkCommand::Expose(entries));
     }
 
     fn command_sink(&self, sink: usize, command: SinkCommand) {
@@ -352,7 +352,7 @@ impl Coordinator {
                 self.input(Input::Recovered { sink, position });
                 self.acknowledge(sink);
             }
-            SinkEvent::Accepted { epoch } => self.input(Input::Accepted { sink, epoch }),
+            SinkEvent::Accepted { through } => self.input(Input::Accepted { sink, through }),
             SinkEvent::Exposed { through } => {
                 if self.crash_if(CrashPoint::Exposed(through)) {
                     return;
@@ -381,9 +381,10 @@ impl Coordinator {
 
     fn acknowledge(&mut self, sink: usize) {
         let exposed = self.protocol.sinks()[sink].exposed();
-        self.owed[sink] = self.owed[sink].split_off(&(exposed + 1));
+        let still_owed = self.owed[sink].split_off(&(exposed + 1));
+        let now_exposed = std::mem::replace(&mut self.owed[sink], still_owed);
         let name = &self.wiring.sinks[sink].name;
-        self.wiring.status.exposed(name, exposed);
+        self.wiring.status.exposed(name, exposed, now_exposed.into_keys());
         if let Some(stored) = self.meta.sinks.get(&**name) {
             let _ = self.wiring.log.send(LogCommand::Acknowledge { sink: stored.number, epoch: exposed });
         }

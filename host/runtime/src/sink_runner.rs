@@ -21,7 +21,8 @@ pub enum SinkCommand {
     Recover {
         acked: u64,
     },
-    Expose(SinkEpoch),
+    /// One entry, or several in order.
+    Expose(Vec<SinkEpoch>),
     Flush,
     /// Rejects through this epoch are durable as dead letters.
     ForgetRejects {
@@ -34,7 +35,7 @@ pub enum SinkCommand {
 pub enum SinkEvent {
     Recovered(SinkPosition),
     Accepted {
-        epoch: u64,
+        through: u64,
     },
     Exposed {
         through: u64,
@@ -90,7 +91,7 @@ impl<R: Fn(SinkEvent)> Runner<R> {
             SinkCommand::Recover { acked } => self.recover(acked, commands),
             // What was sent before the loss is sent again after recovery.
             _ if self.lost_at.is_some() => {}
-            SinkCommand::Expose(entry) => self.expose(&entry),
+            SinkCommand::Expose(entries) => self.expose(&entries),
             SinkCommand::Flush => self.flush(true),
             SinkCommand::ForgetRejects { through } => {
                 if let Err(error) = self.sink.forget_rejects(through) {
@@ -124,10 +125,11 @@ impl<R: Fn(SinkEvent)> Runner<R> {
         }
     }
 
-    fn expose(&mut self, entry: &SinkEpoch) {
-        match self.sink.expose(entry) {
+    fn expose(&mut self, entries: &[SinkEpoch]) {
+        let Some(SinkEpoch { epoch: through, .. }) = entries.last() else { return };
+        match self.sink.expose_together(entries) {
             Ok(outcome) => {
-                (self.report)(SinkEvent::Accepted { epoch: entry.epoch });
+                (self.report)(SinkEvent::Accepted { through: *through });
                 self.exposed(outcome);
             }
             Err(error) => self.fail(error),

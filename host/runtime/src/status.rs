@@ -272,12 +272,11 @@ impl StatusBoard {
         (board.state_bytes, board.log_bytes) = (sizes.snapshot_bytes, sizes.log_bytes + sizes.outbox_bytes);
     }
 
-    pub fn exposed(&self, sink: &str, epoch: u64) {
+    /// A sink shows everything through `epoch`; `new`: the epochs that owed it something and were not exposed before.
+    pub fn exposed(&self, sink: &str, epoch: u64, new: impl Iterator<Item = u64>) {
         let mut board = self.board();
-        let exposed = &mut board.sinks.entry(sink.to_owned()).or_default().exposed_epoch;
-        if std::mem::replace(exposed, epoch) < epoch {
-            board.epoch_times.expose(epoch);
-        }
+        board.sinks.entry(sink.to_owned()).or_default().exposed_epoch = epoch;
+        new.for_each(|epoch| board.epoch_times.expose(epoch));
     }
 
     /// Notes why a sink or the epoch log waits, or that it does not any more; said once in the log, not at every try.

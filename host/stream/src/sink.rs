@@ -69,7 +69,7 @@ pub struct SinkReject {
 /// What became of an entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExposeOutcome {
-    /// The newest epoch that is now visible in the target. Less than the entry's epoch while the sink gathers
+    /// The newest epoch that is now visible in the target. None, or less than the entry's epoch, while the sink gathers
     /// several entries for one exposure; the outbox keeps what is not yet covered.
     pub exposed: Option<u64>,
     pub rejects: Vec<SinkReject>,
@@ -106,6 +106,21 @@ pub trait Sink: Send {
     /// # Errors
     /// See [`SinkError`]; the entry may then be applied or not, `recover` will tell.
     fn expose(&mut self, entry: &SinkEpoch) -> Result<ExposeOutcome, SinkError>;
+
+    /// Applies several entries in order, because the sink is behind. A sink for which one transaction over all of them is
+    /// cheaper than one each does that; the outcome covers all of them.
+    ///
+    /// # Errors
+    /// As [`Sink::expose`]: some of the entries may then be applied.
+    fn expose_together(&mut self, entries: &[SinkEpoch]) -> Result<ExposeOutcome, SinkError> {
+        let mut all = ExposeOutcome::default();
+        for entry in entries {
+            let outcome = self.expose(entry)?;
+            all.exposed = outcome.exposed.or(all.exposed);
+            all.rejects.extend(outcome.rejects);
+        }
+        Ok(all)
+    }
 
     /// For sinks that gather: exposes what was gathered when its time has come (`force`: now, for shutdown).
     ///

@@ -132,11 +132,11 @@ impl<'a> Life<'a> {
     /// What is with a sink when the process ends may still arrive, now or after the next start.
     fn leave_ghosts(&mut self) {
         for effect in std::mem::take(&mut self.busy) {
-            if let Effect::Expose { sink, epoch } = effect
+            if let Effect::Expose { sink, through } = effect
                 && self.world.random.one_in(2)
-                && let Some(delivery) = self.owed[sink].get(&epoch)
             {
-                self.world.ghosts.push((sink, Delivery { generation: self.generation[sink], ..delivery.clone() }));
+                let deliveries = self.handed_over(sink, through).into_iter().map(|delivery| (sink, delivery));
+                self.world.ghosts.extend(deliveries);
             }
         }
     }
@@ -202,7 +202,7 @@ impl<'a> Life<'a> {
         match work {
             Effect::InjectBarrier { barrier, .. } => self.seal(barrier),
             Effect::Append { barrier, epoch } => self.append(barrier, epoch),
-            Effect::Expose { sink, epoch } => self.expose(sink, epoch),
+            Effect::Expose { sink, through } => self.expose(sink, through),
             Effect::Recover { sink } => self.recover(sink),
             Effect::Flush { sink } => self.flush(sink),
             other => Err(format!("{other:?} is carried out at once")),
@@ -303,25 +303,41 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    fn expose(&mut self, sink: usize, epoch: u64) -> Result<(), String> {
-        if self.trouble(8) {
-            return self.input(Input::Lost { sink });
+    /// What a sink gets at once: its entries behind what it has accepted.
+    fn handed_over(&self, sink: usize, through: u64) -> Vec<Delivery> {
+        let entries = self.owed[sink].range(self.protocol.sinks()[sink].sent() + 1..=through);
+        entries.map(|(_, entry)| Delivery { generation: self.generation[sink], ..entry.clone() }).collect()
+    }
+
+    fn expose(&mut self, sink: usize, through: u64) -> Result<(), String> {
+        let deliveries = self.handed_over(sink, through);
+        if deliveries.last().is_none_or(|last| last.epoch != through) {
+            return Err("an epoch is exposed that owes its sink nothing".into());
         }
-        let entry = self.owed[sink].get(&epoch).cloned().ok_or("an epoch is exposed that owes its sink nothing")?;
-        let delivery = Delivery { generation: self.generation[sink], ..entry };
-        if gathers(sink) {
-            self.gathered.push(delivery);
-            self.input(Input::Accepted { sink, epoch })?;
-            return if self.world.random.one_in(3) { self.flush(sink) } else { Ok(()) };
+        self.world.seen.exposed_together += u64::from(deliveries.len() > 1);
+        for delivery in deliveries {
+            // Between two entries too: not every target takes all of them in one transaction.
+            if self.trouble(8) {
+                return self.input(Input::Lost { sink });
+            }
+            match gathers(sink) {
+                true => self.gathered.push(delivery),
+                false => self.deliver(sink, &delivery)?,
+            }
         }
-        self.deliver(sink, &delivery)?;
         if self.trouble(8) {
             // Applied, and nobody knows.
             self.world.seen.lost_replies += 1;
             return self.input(Input::Lost { sink });
         }
-        self.input(Input::Accepted { sink, epoch })?;
-        self.exposed(sink, epoch)
+        self.input(Input::Accepted { sink, through })?;
+        if !gathers(sink) {
+            self.exposed(sink, through)
+        } else if self.world.random.one_in(3) {
+            self.flush(sink)
+        } else {
+            Ok(())
+        }
     }
 
     fn deliver(&mut self, sink: usize, delivery: &Delivery) -> Result<(), String> {

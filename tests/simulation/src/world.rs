@@ -22,6 +22,7 @@ pub struct Seen {
     pub empty_barriers: u64,
     pub crashes: u64,
     pub full: u64,
+    pub exposed_together: u64,
     pub lost_replies: u64,
     pub doubled: u64,
     pub fenced: u64,
@@ -33,12 +34,13 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn fields(&mut self) -> [&mut u64; 12] {
+    fn fields(&mut self) -> [&mut u64; 13] {
         [
             &mut self.epochs,
             &mut self.empty_barriers,
             &mut self.crashes,
             &mut self.full,
+            &mut self.exposed_together,
             &mut self.lost_replies,
             &mut self.doubled,
             &mut self.fenced,

@@ -1,7 +1,8 @@
-//! A topic as a sink: one transaction an epoch, and the epoch inside it.
+//! A topic as a sink: one transaction an epoch, and the epoch inside it. A sink that is behind writes the epochs that it
+//! is owed in one transaction: a transaction takes some ten milliseconds however little it holds.
 //!
-//! Invariant: the records of an epoch and the offset that stands for it (see `progress`) become visible together or
-//! not at all. After any failure, and after any transaction during which a connection was lost, the producer is
+//! Invariant: the records of epochs and the offset that stands for the last of them (see `progress`) become visible
+//! together or not at all. After any failure, and after any transaction during which a connection was lost, the producer is
 //! given up and the next one fences it: a delayed request of the old one can then touch no later transaction.
 //!
 //! A transactional id fences whoever had it before, so an instance that was taken over could take it back by recovering
@@ -16,7 +17,7 @@ use super::admin::{KafkaAdmin, TopicOptions};
 use super::connection::KafkaConnection;
 use super::errors::{is_fenced, sink_error};
 use super::link::{Link, is_unknown_topic};
-use super::native::{NativeError, Producer};
+use super::native::{NativeError, Outgoing, Producer};
 use super::partition::Partitioner;
 use super::progress::{Mark, Progress, group};
 use super::source;
@@ -228,24 +229,29 @@ impl KafkaSink {
         Ok(())
     }
 
-    fn transact(
-        &mut self,
-        target: &mut Option<Target>,
-        entry: &SinkEpoch,
-        blocks: &[PayloadBlock],
-    ) -> Result<(), SinkError> {
+    fn transact(&mut self, target: &mut Option<Target>, epoch: u64, blocks: &[Outgoing<'_>]) -> Result<(), SinkError> {
         let (Some(mut producer), Some(target)) = (self.producer.take(), target) else {
             return Err(SinkError::Retry(format!("{}: not connected", self.place())));
         };
         let started = Instant::now();
         let closed_before = producer.client().closed_connections();
-        let generation = self.generation.unwrap_or(0);
-        let outcome = self.open_transaction().write(&mut producer, &mut target.partitioner, entry, blocks, generation);
+        let mark = Mark { epoch, generation: self.generation.unwrap_or(0) };
+        let outcome = self.open_transaction().write(&mut producer, &mut target.partitioner, blocks, mark);
         outcome.map_err(|error| self.judge(&explain(&producer, error), started.elapsed()))?;
         let disturbed = producer.client().closed_connections() != closed_before || started.elapsed() >= SLOW_COMMIT;
-        target.exposed = Some(entry.epoch);
+        target.exposed = Some(epoch);
         self.producer = (!disturbed).then_some(producer);
         Ok(())
+    }
+
+    /// The blocks of an entry, each of its records of a size that the topic takes.
+    fn outgoing<'a>(&self, entry: &'a SinkEpoch, max_record_bytes: usize) -> Result<Vec<Outgoing<'a>>, SinkError> {
+        let SinkData::Payloads(blocks) = &*entry.data else {
+            let next = "this is a fault in Weir: report it with the manifest";
+            return Err(fatal(format!("{}: got columns instead of payloads", self.place()), next));
+        };
+        check_sizes(&self.place(), blocks, max_record_bytes)?;
+        Ok((0..blocks.len()).map(|block| Outgoing { data: &entry.data, block }).collect())
     }
 
     fn open_transaction(&self) -> Transaction<'_> {
@@ -315,33 +321,41 @@ impl Sink for KafkaSink {
     }
 
     fn expose(&mut self, entry: &SinkEpoch) -> Result<ExposeOutcome, SinkError> {
-        let SinkData::Payloads(blocks) = &*entry.data else {
-            let next = "this is a fault in Weir: report it with the manifest";
-            return Err(fatal(format!("{}: got columns instead of payloads", self.place()), next));
-        };
+        self.expose_together(std::slice::from_ref(entry))
+    }
+
+    fn expose_together(&mut self, entries: &[SinkEpoch]) -> Result<ExposeOutcome, SinkError> {
         let Some(Target { exposed, max_batch_bytes, .. }) = &self.target else {
             return Err(SinkError::Retry(format!("{}: not connected", self.place())));
         };
         let max_batch_bytes = *max_batch_bytes;
-        match *exposed {
-            Some(exposed) if exposed >= entry.epoch => {
-                return Ok(ExposeOutcome { exposed: Some(exposed), ..Default::default() });
+        let mut exposed = *exposed;
+        let mut blocks = Vec::new();
+        for entry in entries {
+            match exposed {
+                Some(exposed) if exposed >= entry.epoch => continue,
+                Some(exposed) if exposed != entry.previous => {
+                    return Err(chain_broken(&self.place(), exposed, entry.previous));
+                }
+                _ => {}
             }
-            Some(exposed) if exposed != entry.previous => {
-                return Err(chain_broken(&self.place(), exposed, entry.previous));
-            }
-            _ => {}
+            blocks.extend(self.outgoing(entry, max_batch_bytes.saturating_sub(BATCH_OVERHEAD_BYTES))?);
+            exposed = Some(entry.epoch);
         }
-        check_sizes(&self.place(), blocks, max_batch_bytes.saturating_sub(BATCH_OVERHEAD_BYTES))?;
+        let outcome = ExposeOutcome { exposed, ..Default::default() };
+        let Some(epoch) = exposed.filter(|epoch| Some(*epoch) > self.target.as_ref().and_then(|target| target.exposed))
+        else {
+            return Ok(outcome);
+        };
         let ready = match self.producer {
             None => self.link().and_then(|link| self.start(&link, max_batch_bytes)).map(drop),
             Some(_) => Ok(()),
         };
         // After a failure only the cluster knows whether the epoch was committed: the next call must be `recover`.
         let mut target = self.target.take();
-        ready.and_then(|()| self.transact(&mut target, entry, blocks))?;
+        ready.and_then(|()| self.transact(&mut target, epoch, &blocks))?;
         self.target = target;
-        Ok(ExposeOutcome { exposed: Some(entry.epoch), ..Default::default() })
+        Ok(outcome)
     }
 }
 
@@ -384,6 +398,9 @@ pub(super) fn producer_properties() -> Vec<(&'static str, String)> {
         ("queue.buffering.max.messages", "100000".into()),
         ("socket.keepalive.enable", "true".into()),
         ("reconnect.backoff.max.ms", "2000".into()),
+        // A transaction that begins while the broker still ends the one before is asked to try again: with librdkafka's
+        // 100 ms that wait would be most of an epoch's delay. It doubles with every try.
+        ("retry.backoff.ms", "10".into()),
     ]
 }
 

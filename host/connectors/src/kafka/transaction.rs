@@ -1,11 +1,9 @@
-//! One transaction of the sink: an epoch's rows and the mark that stands for them, visible together or not at all.
+//! One transaction of the sink: the rows of one or more epochs and the mark that stands for them, visible together or not at all.
 //!
 //! Every call is watched: one that never returns ends the process.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
-
-use weir_stream::{PayloadBlock, SinkEpoch};
 
 use super::native::{NativeError, Outgoing, Producer, Stamp};
 use super::partition::Partitioner;
@@ -13,7 +11,7 @@ use super::progress::{EPOCH_HEADER, Mark, group, header_value};
 use super::sink::{KafkaSinkConfig, RecordTimestamps, WATCHDOG_GRACE, timestamp_ms};
 use super::watchdog::Watchdog;
 
-/// One epoch on its way into the topic.
+/// Rows on their way into the topic.
 pub(super) struct Transaction<'a> {
     pub config: &'a KafkaSinkConfig,
     pub watchdog: &'a Watchdog,
@@ -21,7 +19,7 @@ pub(super) struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    /// Writes an epoch's rows and commits them with its mark.
+    /// Writes rows and commits them with the mark of the last epoch that they are of.
     ///
     /// # Errors
     /// librdkafka's.
@@ -29,13 +27,12 @@ impl Transaction<'_> {
         &self,
         producer: &mut Producer,
         partitioner: &mut Partitioner,
-        entry: &SinkEpoch,
-        blocks: &[PayloadBlock],
-        generation: u64,
+        blocks: &[Outgoing<'_>],
+        mark: Mark,
     ) -> Result<(), NativeError> {
         self.begin(producer)?;
-        self.send(producer, partitioner, entry, blocks)?;
-        self.commit(producer, Mark { epoch: entry.epoch, generation })
+        self.send(producer, partitioner, blocks, mark.epoch)?;
+        self.commit(producer, mark)
     }
 
     /// Commits a mark alone.
@@ -69,14 +66,14 @@ impl Transaction<'_> {
         &self,
         producer: &mut Producer,
         partitioner: &mut Partitioner,
-        entry: &SinkEpoch,
-        blocks: &[PayloadBlock],
+        blocks: &[Outgoing<'_>],
+        epoch: u64,
     ) -> Result<(), NativeError> {
-        let to: Vec<Vec<i32>> = blocks.iter().map(|block| partitioner.assign(block)).collect();
-        let header = header_value(&self.config.identity, entry.epoch);
+        let to: Vec<Vec<i32>> = blocks.iter().map(|out| partitioner.assign(out.payloads())).collect();
+        let header = header_value(&self.config.identity, epoch);
         let marked = last_rows(&to, partitioner.partitions());
         for (block, to) in to.iter().enumerate() {
-            let out = Outgoing { data: &entry.data, block };
+            let out = blocks[block];
             let mut marked = marked.iter().filter(|(of, _)| *of == block).map(|(_, row)| *row).peekable();
             let mut next = 0;
             while next < to.len() {

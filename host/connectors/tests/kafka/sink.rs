@@ -95,6 +95,23 @@ fn a_stop_after_the_commit_and_before_the_acknowledgement_doubles_nothing() {
 }
 
 #[test]
+fn the_epochs_that_a_sink_behind_is_owed_take_one_transaction() {
+    let topic = TestTopic::new("together", 1);
+    let mut sink = topic.sink();
+    sink.recover(0).unwrap();
+    sink.expose(&entry(1, 0, &numbered(0..2))).unwrap();
+    let owed = [(1, 0, 0..2), (2, 1, 2..5), (5, 2, 5..6), (6, 5, 6..9)];
+    let owed = owed.map(|(epoch, previous, rows)| entry(epoch, previous, &numbered(rows)));
+    assert_eq!(sink.expose_together(&owed).unwrap().exposed, Some(6));
+    assert_eq!(sink.expose_together(&owed[2..]).unwrap().exposed, Some(6), "all of it is there");
+    assert_eq!(topic.committed(), numbered(0..9));
+    // A transaction's end takes an offset of its own.
+    let (_, end) = group_consumer(&topic).fetch_watermarks(&topic.name, 0, BOUND).unwrap();
+    assert_eq!(end, 9 + 2);
+    assert_eq!(topic.sink().recover(1).unwrap(), SinkPosition::Epoch(6));
+}
+
+#[test]
 fn a_stop_in_the_middle_of_a_transaction_leaves_nothing_of_it() {
     let topic = TestTopic::new("in-transaction", 1);
     let mut sink = topic.sink();

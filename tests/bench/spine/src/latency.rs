@@ -18,8 +18,9 @@ use crate::native;
 
 const PARTITIONS: i32 = 4;
 
-/// Events that are not counted: connections open, caches fill.
-const WARM_UP: Duration = Duration::from_secs(3);
+/// Events that are not counted: connections open, caches fill, and a broker that was just started compiles itself on a core
+/// that the engine lacks.
+const WARM_UP: Duration = Duration::from_secs(20);
 
 /// How long the last records may take.
 const BOUND: Duration = Duration::from_secs(30);
