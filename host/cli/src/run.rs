@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use weir_runtime::admin::{self, TlsFiles, Token};
 use weir_runtime::{CrashPoint, End, Outside, Pipeline, Purpose, RunError, Setup, StartError};
 
 use crate::load::{self, ManifestArgs};
@@ -29,9 +30,8 @@ pub struct RunArgs {
     /// Where state lives [default: .weir/<pipeline>].
     #[arg(long)]
     pub state: Option<PathBuf>,
-    /// Address of the admin API; loopback only.
-    #[arg(long, default_value = "127.0.0.1:7420")]
-    pub admin: SocketAddr,
+    #[command(flatten)]
+    pub admin: AdminArgs,
     /// Threads that run tasks [default: one for each core].
     #[arg(long)]
     pub workers: Option<usize>,
@@ -50,6 +50,36 @@ pub struct RunArgs {
     /// No progress display.
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// Where the admin API is served, and to whom.
+#[derive(Args)]
+pub struct AdminArgs {
+    /// Address of the admin API. Beyond loopback it needs a certificate, its key, and a token in WEIR_ADMIN_TOKEN.
+    #[arg(long = "admin", default_value = "127.0.0.1:7420")]
+    pub address: SocketAddr,
+    /// PEM file of the admin API's certificate and those between it and its authority.
+    #[arg(long = "admin-certificate", value_name = "FILE", requires = "key", env = "WEIR_ADMIN_CERTIFICATE")]
+    pub certificate: Option<PathBuf>,
+    /// PEM file of the certificate's private key.
+    #[arg(long = "admin-key", value_name = "FILE", requires = "certificate", env = "WEIR_ADMIN_KEY")]
+    pub key: Option<PathBuf>,
+}
+
+/// The token that requests must bring; an argument would show it to all users of the machine.
+const TOKEN_VARIABLE: &str = "WEIR_ADMIN_TOKEN";
+
+impl AdminArgs {
+    fn settings(&self) -> Result<admin::Settings, Failure> {
+        let files = self.certificate.clone().zip(self.key.clone());
+        let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
+        let token = token.map(|token| Token::new(&token)).transpose().map_err(|error| {
+            let next = format!("set {TOKEN_VARIABLE} to 16 characters or more, such as `openssl rand -hex 32` gives");
+            Failure::new(FAILED, format!("{TOKEN_VARIABLE}: {error}")).next(next)
+        })?;
+        let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
+        Ok(admin::Settings { address: self.address, tls, token })
+    }
 }
 
 pub fn run(args: &RunArgs, format: Format) -> Result<(), Failure> {
@@ -74,10 +104,10 @@ pub fn run(args: &RunArgs, format: Format) -> Result<(), Failure> {
     );
     let pipeline = Pipeline::new(plan, setup, engine);
     let control = Arc::clone(pipeline.control());
-    let admin = weir_runtime::admin::spawn(args.admin, Arc::clone(&control))
-        .map_err(|error| Failure::new(UNAVAILABLE, error.to_string()))?;
+    let admin = admin::spawn(args.admin.settings()?, Arc::clone(&control))
+        .map_err(|error| Failure::new(UNAVAILABLE, error.to_string()).next(error.next()))?;
     signals::handle(Arc::clone(&control)).map_err(|error| Failure::new(output::INTERNAL, error.to_string()))?;
-    eprintln!("{head} · admin http://{admin}");
+    eprintln!("{head} · admin {admin}");
     let progress = (!args.quiet).then(|| progress::start(Arc::clone(&control)));
     let result = pipeline.run();
     if let Some(progress) = progress {

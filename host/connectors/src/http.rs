@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use ureq::tls::TlsConfig;
 use weir_stream::{Fetch, FetchBudget, FetchError, FetchMethod, FetchRequest, Fetched};
 
 pub use allowed::{AllowedHost, AllowedHostError};
@@ -27,7 +28,7 @@ use exchange::Exchange;
 pub const CALL_RESPONSE_BYTES: usize = 32 << 20;
 
 /// What may be asked, and how much of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct HttpSettings {
     pub allow: Vec<AllowedHost>,
     /// Whether an allowed name may stand for an address of a private network. Addresses that are allowed by themselves may
@@ -44,6 +45,8 @@ pub struct HttpSettings {
     /// Of one response's body.
     pub response_bytes: usize,
     pub cache: Option<CacheSettings>,
+    /// Whose certificates are trusted.
+    pub trust: TlsConfig,
 }
 
 /// One operator's grant to one function. Clones of the `Arc` share connections, threads and cache.

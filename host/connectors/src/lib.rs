@@ -14,5 +14,6 @@ pub mod parquet;
 mod row;
 pub mod sql;
 pub mod stdout;
+pub mod tls;
 
 pub use identity::SinkIdentity;

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use weir_connectors::http::{AllowedHost, CALL_RESPONSE_BYTES, CacheSettings, HttpClient, HttpSettings};
+use weir_connectors::tls;
+use weir_services::certificates::{Authority, Good};
 use weir_services::http::{HttpServer, Seen, response};
 use weir_stream::{Fetch, FetchError, FetchMethod, FetchRequest, Fetched};
 
@@ -23,6 +25,7 @@ fn settings(servers: &[&HttpServer]) -> HttpSettings {
         retries: 2,
         response_bytes: 1 << 20,
         cache: None,
+        trust: tls::trust(None).unwrap(),
     }
 }
 
@@ -229,4 +232,36 @@ fn a_service_that_is_away_is_an_error_and_not_a_wait() {
     let client = HttpClient::new(HttpSettings { allow, ..settings(&[]) });
     let fetched = one(&client, get(format!("http://127.0.0.1:{port}/")));
     assert!(matches!(fetched, Err(FetchError::Failed(_))), "{fetched:?}");
+}
+
+#[test]
+fn a_server_is_asked_over_tls_if_its_certificate_is_of_a_trusted_authority() {
+    let (ours, folder) = (Authority::new("ours").unwrap(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, ours.pem()).unwrap();
+    let trust = tls::trust(Some(&file)).unwrap();
+    let serve = |authority: &Authority, names: &[&str], good| {
+        let config = authority.sign(names, good).unwrap().server().unwrap();
+        HttpServer::start_tls(config, |_| response(200, "", "over TLS")).unwrap()
+    };
+    let asked = |server: &HttpServer, trust: &ureq::tls::TlsConfig| {
+        let settings = HttpSettings { trust: trust.clone(), ..settings(&[server]) };
+        text(&one(&HttpClient::new(settings), get(server.url("/x"))))
+    };
+    let good = serve(&ours, &["127.0.0.1"], Good::Now);
+    assert_eq!(asked(&good, &trust), "200 over TLS");
+    let next = "name the authority's file as `http.ca`, if the server is the right one";
+    let refused = |server: &HttpServer, trust: &ureq::tls::TlsConfig, why: &str| {
+        assert_eq!(asked(server, trust), format!("{}: {why}; {next}", server.url("/x")));
+        assert_eq!(server.paths(), [""; 0], "nothing was asked");
+    };
+    for name in ["theirs", "ours"] {
+        let strange = serve(&Authority::new(name).unwrap(), &["127.0.0.1"], Good::Now);
+        refused(&strange, &trust, "the server's certificate is of an authority that is not trusted");
+    }
+    let unknown = serve(&ours, &["127.0.0.1"], Good::Now);
+    refused(&unknown, &tls::trust(None).unwrap(), "the server's certificate is of an authority that is not trusted");
+    refused(&serve(&ours, &["127.0.0.1"], Good::Before), &trust, "the server's certificate has expired");
+    refused(&serve(&ours, &["127.0.0.1"], Good::Later), &trust, "the server's certificate is not good yet");
+    refused(&serve(&ours, &["rates.example"], Good::Now), &trust, "the server's certificate is for another name");
 }

@@ -1,5 +1,8 @@
-//! The admin API: health, readiness, metrics, status, swap, stop. Loopback only; a request that names another host is
-//! refused, so that a page in a browser cannot reach it through a name of its own.
+//! The admin API: health, readiness, metrics, status, swap, stop.
+//!
+//! Invariant: beyond loopback it is served with TLS and a token, or not at all. With a token every request must bring it but
+//! the first two, and those tell nothing without it. Without one a request that names another host is refused, so that a page
+//! in a browser cannot reach it through a name of its own.
 //!
 //! | request | answer |
 //! | --- | --- |
@@ -11,6 +14,10 @@
 //! | `POST /pipeline/steps/{step}/key` | the body names a key, `{"key": ["books"]}`: what the step holds for it |
 //! | `POST /pipeline/savepoint` | the body names a folder of this machine: `{"folder": "/..."}` |
 //! | `POST /pipeline/stop` | stop as on SIGTERM |
+
+mod listener;
+mod tls;
+mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,18 +37,60 @@ use crate::metrics;
 use crate::savepoint::Description;
 use crate::status::Status;
 
+use listener::TlsListener;
+pub use tls::{TlsError, TlsFiles};
+pub use token::{Token, TokenError};
+
 /// The largest component that is taken; the step's own limit may be lower.
 const MAX_COMPONENT_BYTES: usize = 64 << 20;
+
+/// Where the API is served, and to whom.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub address: SocketAddr,
+    pub tls: Option<TlsFiles>,
+    /// What every request must bring.
+    pub token: Option<Token>,
+}
+
+/// Where the API is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    pub address: SocketAddr,
+    pub tls: bool,
+}
+
+impl std::fmt::Display for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "http{}://{}", if self.tls { "s" } else { "" }, self.address)
+    }
+}
 
 /// Why the API does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    #[error("admin API on {0}: only loopback addresses are served; use 127.0.0.1 and reach it through a tunnel")]
-    NotLoopback(SocketAddr),
-    #[error("admin API on {0}: {1}; choose another port with --admin")]
+    #[error("admin API on {0}: beyond loopback it is served with TLS and a token only")]
+    Open(SocketAddr),
+    #[error("admin API: {0}")]
+    Tls(#[from] TlsError),
+    #[error("admin API on {0}: {1}")]
     Bind(SocketAddr, std::io::Error),
     #[error("admin API has no runtime: {0}")]
     Runtime(std::io::Error),
+}
+
+impl AdminError {
+    /// The next act.
+    pub fn next(&self) -> &'static str {
+        match self {
+            Self::Open(_) => {
+                "give --admin-certificate, --admin-key and, in WEIR_ADMIN_TOKEN, a token; or use 127.0.0.1"
+            }
+            Self::Tls(error) => error.next,
+            Self::Bind(..) => "choose another address or port with --admin",
+            Self::Runtime(_) => "raise the limits on threads and files of this process",
+        }
+    }
 }
 
 /// What a refused request says.
@@ -54,35 +103,40 @@ pub struct Problem {
     pub next: String,
 }
 
-/// Starts the API on a thread of its own and answers the address that it got. It ends with the process.
+/// Starts the API on a thread of its own and answers where it is. It ends with the process.
 ///
 /// # Errors
 /// See [`AdminError`].
-pub fn spawn(address: SocketAddr, control: Arc<Control>) -> Result<SocketAddr, AdminError> {
-    if !address.ip().is_loopback() {
-        return Err(AdminError::NotLoopback(address));
+pub fn spawn(settings: Settings, control: Arc<Control>) -> Result<Served, AdminError> {
+    let Settings { address, tls, token } = settings;
+    if !address.ip().is_loopback() && (tls.is_none() || token.is_none()) {
+        return Err(AdminError::Open(address));
     }
+    let tls = tls.as_ref().map(tls::load).transpose()?;
     let listener = std::net::TcpListener::bind(address).map_err(|error| AdminError::Bind(address, error))?;
     listener.set_nonblocking(true).map_err(AdminError::Runtime)?;
     let bound = listener.local_addr().map_err(AdminError::Runtime)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(AdminError::Runtime)?;
+    let served = Served { address: bound, tls: tls.is_some() };
+    let router = router(control, token);
     let serve = move || {
-        runtime.block_on(async move {
+        let served = runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, router(control)).await
-        })
-    };
-    let serve = move || {
-        if let Err(error) = serve() {
+            match tls {
+                Some(config) => axum::serve(TlsListener::new(listener, config)?, router).await,
+                None => axum::serve(listener, router).await,
+            }
+        });
+        if let Err(error) = served {
             tracing::error!("the admin API ended: {error}");
         }
     };
     std::thread::Builder::new().name("admin".into()).spawn(serve).map_err(AdminError::Runtime)?;
-    Ok(bound)
+    Ok(served)
 }
 
-fn router(control: Arc<Control>) -> Router {
+fn router(control: Arc<Control>, token: Option<Token>) -> Router {
     Router::new()
         .route("/health", get(async || "ok\n"))
         .route("/ready", get(ready))
@@ -93,22 +147,50 @@ fn router(control: Arc<Control>) -> Router {
         .route("/pipeline/savepoint", post(savepoint))
         .route("/pipeline/stop", post(stop))
         .layer(DefaultBodyLimit::max(MAX_COMPONENT_BYTES))
-        .layer(axum::middleware::from_fn(loopback_host_only))
+        .layer(axum::middleware::from_fn_with_state(token, admit))
         .with_state(control)
 }
 
-async fn loopback_host_only(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+/// A request that may see everything.
+#[derive(Debug, Clone, Copy)]
+struct Trusted;
+
+/// For probes, which bring no token.
+const OPEN_PATHS: [&str; 2] = ["/health", "/ready"];
+
+async fn admit(State(token): State<Option<Token>>, mut request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let trusted = match &token {
+        Some(token) => bearer(headers).is_some_and(|given| token.is(given)),
+        None if names_loopback(headers) => true,
+        None => return StatusCode::FORBIDDEN.into_response(),
+    };
+    if trusted {
+        request.extensions_mut().insert(Trusted);
+    } else if !OPEN_PATHS.contains(&request.uri().path()) {
+        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response();
+    }
+    next.run(request).await
+}
+
+fn names_loopback(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     // An address, never a name that looks like one: a name can be made to mean this machine.
     let address = name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback());
-    let loopback = address || matches!(name, "localhost" | "[::1]");
-    if loopback { next.run(request).await } else { StatusCode::FORBIDDEN.into_response() }
+    address || matches!(name, "localhost" | "[::1]")
 }
 
-async fn ready(State(control): State<Arc<Control>>) -> Response {
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(header::AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")
+}
+
+async fn ready(State(control): State<Arc<Control>>, request: Request) -> Response {
     match control.status().is_ready() {
         Ok(()) => "ready\n".into_response(),
+        Err(_) if request.extensions().get::<Trusted>().is_none() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+        }
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
     }
 }

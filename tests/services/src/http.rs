@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What a server does with a request: the whole response as bytes.
 type Handler = dyn Fn(&Seen) -> Vec<u8> + Send + Sync;
@@ -22,6 +24,7 @@ pub struct Seen {
 /// A server on loopback. It ends with the process.
 pub struct HttpServer {
     pub port: u16,
+    tls: bool,
     seen: Arc<Mutex<Vec<Seen>>>,
     most: Arc<AtomicUsize>,
 }
@@ -32,24 +35,50 @@ impl HttpServer {
     /// # Errors
     /// When there is no free port.
     pub fn start(handler: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> std::io::Result<Self> {
+        Self::listen(None, handler)
+    }
+
+    /// The same over TLS.
+    ///
+    /// # Errors
+    /// As [`HttpServer::start`].
+    pub fn start_tls(
+        config: Arc<ServerConfig>,
+        handler: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        Self::listen(Some(config), handler)
+    }
+
+    fn listen(
+        tls: Option<Arc<ServerConfig>>,
+        handler: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         let (seen, most): (Arc<Mutex<Vec<Seen>>>, _) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
         let (noted, highest) = (Arc::clone(&seen), Arc::clone(&most));
         let handler: Arc<Handler> = Arc::new(handler);
-        let now = Arc::new(AtomicUsize::new(0));
+        let (now, is_tls) = (Arc::new(AtomicUsize::new(0)), tls.is_some());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (handler, noted) = (Arc::clone(&handler), Arc::clone(&noted));
                 let (highest, now) = (Arc::clone(&highest), Arc::clone(&now));
-                std::thread::spawn(move || serve(stream, &*handler, &noted, &now, &highest));
+                let tls = tls.clone();
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &*handler, &noted, &now, &highest),
+                    Some(config) => {
+                        let connection = ServerConnection::new(config).ok()?;
+                        serve(StreamOwned::new(connection, stream), &*handler, &noted, &now, &highest)
+                    }
+                });
             }
         });
-        Ok(Self { port, seen, most })
+        Ok(Self { port, tls: is_tls, seen, most })
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}{path}", self.port)
     }
 
     /// Everything that was asked, in its order.
@@ -72,14 +101,13 @@ fn lock(seen: &Mutex<Vec<Seen>>) -> MutexGuard<'_, Vec<Seen>> {
 }
 
 fn serve(
-    stream: TcpStream,
+    stream: impl Read + Write,
     handler: &Handler,
     noted: &Mutex<Vec<Seen>>,
     now: &AtomicUsize,
     highest: &AtomicUsize,
 ) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut stream = stream;
+    let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|bytes| *bytes > 0)?;
@@ -100,7 +128,9 @@ fn serve(
         highest.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let response = handler(&seen);
         now.fetch_sub(1, Ordering::SeqCst);
-        stream.write_all(&response).ok()?;
+        // One that sends its request as a whole: nothing is read ahead while this is written.
+        reader.get_mut().write_all(&response).ok()?;
+        reader.get_mut().flush().ok()?;
     }
 }
 

@@ -1,11 +1,13 @@
 //! Real services for tests: a Kafka broker, a PostgreSQL server, and the `weir` binary under test; and a proxy that lets
-//! connections break where a test wants it, and an HTTP server that answers as a test says.
+//! connections break where a test wants it, an HTTP server that answers as a test says, and
+//! certificates for it.
 //!
 //! Invariant: a service that was started is killed and reaped when its handle is dropped, and dies with this process
 //! whatever ends it. Everything listens on free loopback ports and keeps its data in a folder that goes with it.
 //!
 //! Nothing here imitates a service, and nothing is shared between two handles but the download cache.
 
+pub mod certificates;
 pub mod http;
 pub mod install;
 pub mod kafka;

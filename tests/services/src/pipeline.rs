@@ -77,7 +77,8 @@ impl Weir {
         let mut admin = None;
         process.process.wait_ready(START_BOUND, || {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
-            admin = said.lines().find_map(|line| Some(line.split_once("admin http://")?.1.trim().to_owned()));
+            let place = said.lines().find_map(|line| Some(line.split_once(" · admin ")?.1.trim()));
+            admin = place.map(|place| place.trim_start_matches("http://").to_owned());
             admin.is_some()
         })?;
         process.admin = admin.unwrap_or_default();
@@ -102,7 +103,7 @@ impl Weir {
 #[derive(Debug)]
 pub struct Run {
     pub process: Process,
-    /// `host:port` of its admin API.
+    /// `host:port` of its admin API; with `https://` before it where it speaks TLS.
     pub admin: String,
     log: PathBuf,
 }

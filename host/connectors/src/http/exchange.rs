@@ -13,6 +13,7 @@ use weir_stream::{FetchError, FetchMethod, FetchRequest, FetchResponse, Fetched}
 
 use super::HttpSettings;
 use super::allowed::{AllowedHost, is_public};
+use crate::tls;
 
 /// A `GET` or `HEAD` is sent on at most so often.
 const MAX_REDIRECTS: usize = 5;
@@ -56,6 +57,7 @@ impl Exchange {
             .max_redirects_will_error(false)
             // A proxy of the environment would resolve names beyond what is looked at here.
             .proxy(None)
+            .tls_config(settings.trust.clone())
             .max_response_header_size(HEADER_BYTES)
             .max_idle_connections_per_host(settings.concurrency.min(IDLE_CONNECTIONS))
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
@@ -155,6 +157,10 @@ impl Exchange {
         let mut response = match sent {
             Ok(response) => response,
             Err(error) => {
+                if let Some(why) = tls::refusal(&error) {
+                    let next = "name the authority's file as `http.ca`, if the server is the right one";
+                    return Tried::Failed(FetchError::Failed(format!("{url}: {why}; {next}")));
+                }
                 return match self.error(url, timeout, error) {
                     error @ FetchError::NotAllowed(_) => Tried::Failed(error),
                     error => again(error),
@@ -236,7 +242,6 @@ impl Exchange {
             ureq::Error::Other(cause) if cause.is::<PrivateAddress>() => {
                 FetchError::NotAllowed(format!("{url}: {cause}"))
             }
-            ureq::Error::TlsRequired => FetchError::Failed(format!("{url}: this build speaks no https")),
             error => FetchError::Failed(format!("{url}: {error}")),
         }
     }

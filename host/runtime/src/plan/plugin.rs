@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::Schema;
 use weir_connectors::http::{AllowedHost, CacheSettings, HttpClient, HttpSettings};
+use weir_connectors::tls;
 use weir_manifest::{Fault, Manifest, Spanned};
 use weir_operators::{KeyEncoder, ProcessLimits, WaitingLimits};
 use weir_stream::{ChangeMode, Fetch};
@@ -49,7 +50,7 @@ impl Planner<'_> {
             waiting: plugin.http.as_ref().map(waiting).unwrap_or_default(),
             digest_column: plugin.digest_column.as_ref().map(|column| column.value.clone()),
         };
-        let http = self.http(plugin)?;
+        let http = self.http(plugin, manifest)?;
         let key_schema = key.as_ref().map(|key| Arc::new(Schema::new(key.fields().to_vec())));
         let windows = (there_for == PluginUse::Windows).then(|| asked.output_rows_per_row() as usize);
         let mut gate =
@@ -104,7 +105,7 @@ impl Planner<'_> {
     }
 
     /// What the manifest lets the plugin ask, if anything.
-    fn http(&mut self, plugin: &weir_manifest::PluginStep) -> Option<Option<Arc<dyn Fetch>>> {
+    fn http(&mut self, plugin: &weir_manifest::PluginStep, manifest: &Manifest) -> Option<Option<Arc<dyn Fetch>>> {
         let Some(http) = &plugin.http else { return Some(None) };
         let mut allow = Vec::new();
         for host in &http.allow {
@@ -123,6 +124,16 @@ impl Planner<'_> {
             self.fault(Fault::new(plugin.reference.span, "http", message));
             return None;
         }
+        let authorities = http.ca.as_ref().map(|path| manifest.resolve(path));
+        let trust = match (tls::trust(authorities.as_deref()), &http.ca) {
+            (Ok(trust), _) => trust,
+            (Err(error), ca) => {
+                let place = ca.as_ref().map_or(plugin.reference.span, |ca| ca.span);
+                let fault = Fault::new(place, "http-ca", error.to_string());
+                self.fault(fault.next("name a PEM file with the authority's certificate"));
+                return None;
+            }
+        };
         let settings = HttpSettings {
             allow,
             private: http.private,
@@ -131,6 +142,7 @@ impl Planner<'_> {
             total: http.total.as_std(),
             retries: u32::from(http.retries),
             response_bytes: http.response.bytes() as usize,
+            trust,
             cache: http.cache.map(|cache| CacheSettings { rows: cache.rows as usize, ttl: cache.ttl.as_std() }),
         };
         (settings.allow.len() == http.allow.len()).then(|| Some(Arc::new(HttpClient::new(settings)) as Arc<dyn Fetch>))

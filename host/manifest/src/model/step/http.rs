@@ -35,6 +35,8 @@ pub struct PluginHttp {
     /// The body of one response. Default 1MiB.
     #[serde(default = "PluginHttp::default_response")]
     pub response: Size,
+    /// PEM file of the authorities whose certificates are trusted over https. Absent: those of the system.
+    pub ca: Option<Spanned<String>>,
     /// Keeps answers to `GET`. Absent: none is kept.
     pub cache: Option<HttpCache>,
 }
