@@ -20,5 +20,7 @@ mod writer;
 pub use admin::{KafkaAdmin, TopicOptions};
 pub use connection::KafkaConnection;
 pub use sink::{DEFAULT_TRANSACTION_TIMEOUT_MS, KafkaSink, KafkaSinkConfig, RecordTimestamps};
-pub use source::{DEFAULT_CONNECT_TIMEOUT_MS, DEFAULT_QUEUE_BYTES, KafkaSource, KafkaSourceConfig, Start};
+pub use source::{
+    DEFAULT_CONNECT_TIMEOUT_MS, DEFAULT_QUEUE_BYTES, DEFAULT_REFRESH_MS, KafkaSource, KafkaSourceConfig, Start,
+};
 pub use writer::KafkaWriter;

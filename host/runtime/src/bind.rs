@@ -53,8 +53,12 @@ fn source(planned: &PlannedSource, manifest: &Manifest, until_end: bool) -> Resu
             config.until_end = until_end;
             config.start = match kafka.start.as_ref().map(|start| start.value) {
                 Some(weir_manifest::Start::Latest) => Start::Latest,
-                _ => Start::Earliest,
+                Some(weir_manifest::Start::At(instant)) => Start::At { timestamp_us: instant.as_us() },
+                Some(weir_manifest::Start::Earliest) | None => Start::Earliest,
             };
+            if let Some(refresh) = &kafka.refresh {
+                config.refresh_ms = refresh.as_us().unsigned_abs() / 1000;
+            }
             (config.include_keys, config.include_headers) = (planned.needs_keys, planned.needs_headers);
             Box::new(KafkaSource::new(config)?)
         }

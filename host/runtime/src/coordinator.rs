@@ -27,7 +27,7 @@ use crate::shared::{Shared, TaskEvent, TaskFault};
 use crate::sink_runner::{SinkCommand, SinkEvent};
 use crate::status::{PipelineState, StatusBoard};
 
-pub use ending::CrashPoint;
+pub use ending::{CrashPoint, Outcome};
 pub use gathering::DeadLetterSink;
 pub use recovery::{RecoveredSink, Recovery};
 pub use swapping::{SwapRequest, SwapResult, Watch};
@@ -49,35 +49,6 @@ pub enum Command {
     },
     /// End now; the next start recovers.
     Abort,
-}
-
-/// Why an incarnation ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// Every bounded source was read to its end and everything is exposed.
-    Finished,
-    /// Stopped on request: all is durable. `owed`: what sinks are still owed (sink, epochs).
-    Stopped {
-        owed: Vec<(String, u64)>,
-    },
-    Aborted,
-    /// A new version failed while it was watched: the open epoch is to be run again with the old one.
-    RollBack {
-        step: Arc<str>,
-        to: Arc<str>,
-        reason: String,
-    },
-    /// A step cannot go on; everything sealed is durable. The pipeline waits for an operator.
-    Paused {
-        step: String,
-        reason: String,
-        owed: Vec<(String, u64)>,
-    },
-    /// Nothing can go on; only an operator can help.
-    Failed {
-        message: String,
-        next: String,
-    },
 }
 
 /// How the coordinator reaches the rest of its incarnation.
@@ -127,6 +98,7 @@ pub struct Coordinator {
     stop_deadline: Option<Instant>,
     finishing: bool,
     fault: Option<Outcome>,
+    grown: Option<(Arc<str>, u32)>,
 }
 
 impl Coordinator {
@@ -151,6 +123,7 @@ impl Coordinator {
             stop_deadline: None,
             finishing: false,
             fault: None,
+            grown: None,
             wiring,
         };
         coordinator.carry_out(effects);
@@ -219,6 +192,7 @@ impl Coordinator {
                 }
             }
             TaskEvent::Swapped { step, pause_ns } => self.swaps.first_row(&step, pause_ns),
+            TaskEvent::PartitionsAdded { source, partitions } => self.grow(source, partitions),
             TaskEvent::Failed(fault) => self.task_failed(fault),
         }
     }

@@ -2,6 +2,7 @@
 //! everything down. Crash-only: what a clean end needs and what a crash leaves behind are the same.
 
 mod assemble;
+mod growth;
 mod plugins;
 mod restore;
 
@@ -14,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use weir_checkpoint::Limits;
 use weir_sandbox::SandboxEngine;
 use weir_state::{Identity, OpenError, Recovered, Spill, Store};
-use weir_stream::{PartitionReader, SinkError, SourceError};
+use weir_stream::{PartitionReader, SinkError, Source, SourceError};
 
 use crate::channel::Wake;
 use crate::control::Control;
@@ -100,7 +101,7 @@ pub fn run(
     let status = control.status();
     let (mut store, recovered, mut meta) = open_state(plan, setup)?;
     let _tables = lookup::open(plan, status)?;
-    let readers = open_sources(plan, setup, &meta, control, commands)?;
+    let (readers, sources) = open_sources(plan, setup, &meta, control, commands)?;
     let key_groups = store.identity().key_groups;
     let plugins = plugins::resolve(plan, engine, &store.plugins(), overrides, &mut meta)?;
 
@@ -148,15 +149,14 @@ pub fn run(
         crash: Arc::clone(&setup.outside.crash),
     };
     let coordinator = Coordinator::new(wiring, limits(plan), recovery);
-    let mut workers = Vec::new();
-    for ((number, tasks), wake) in assembled.workers.into_iter().enumerate().zip(wakes) {
-        workers.push(worker::spawn(number, tasks, wake, Arc::clone(&shared))?);
-    }
+    let _growth = growth::watch(sources, &shared)?;
+    let start = |((number, tasks), wake)| worker::spawn(number, tasks, wake, Arc::clone(&shared));
+    let workers = assembled.workers.into_iter().enumerate().zip(wakes).map(start).collect::<Result<_, _>>()?;
     status.state(PipelineState::Running);
     plugins::request_manifest_swaps(&plugins, control);
     // Dropping the coordinator drops its senders: log and sink threads end by that.
     let outcome = coordinator.run();
-    take_down(workers, log_thread, sink_threads, matches!(outcome, Outcome::RollBack { .. } | Outcome::Paused { .. }));
+    take_down(workers, log_thread, sink_threads, outcome.goes_on());
     Ok(outcome)
 }
 
@@ -193,6 +193,13 @@ fn limits(plan: &Plan) -> Limits {
 /// The readers of each source, by partition.
 type Readers = Vec<Vec<Box<dyn PartitionReader>>>;
 
+/// A source that is being read, and with how many partitions.
+struct OpenSource {
+    id: Arc<str>,
+    source: Box<dyn Source>,
+    partitions: u32,
+}
+
 /// Connects to every source and opens its partitions where the last epoch left them; waits for what is away.
 fn open_sources(
     plan: &Plan,
@@ -200,8 +207,8 @@ fn open_sources(
     meta: &EpochMeta,
     control: &Arc<Control>,
     commands: &Receiver<Command>,
-) -> Result<Readers, StartError> {
-    let mut readers = Vec::new();
+) -> Result<(Readers, Vec<OpenSource>), StartError> {
+    let (mut readers, mut sources) = (Vec::new(), Vec::new());
     for planned in &plan.sources {
         let mut source = setup.outside.bindings.source(planned, plan)?;
         let mut patience = Patience::new(&planned.id, control, commands);
@@ -209,11 +216,16 @@ fn open_sources(
         let mut of_source = Vec::new();
         for partition in 0..partitions {
             let position = meta.position(&planned.id, partition).position();
-            of_source.push(patience.wait(|| source.open(partition, position.clone()))?);
+            let added = position.is_none() && meta.was_read(&planned.id);
+            of_source.push(patience.wait(|| match added {
+                true => source.open_added(partition),
+                false => source.open(partition, position.clone()),
+            })?);
         }
         readers.push(of_source);
+        sources.push(OpenSource { id: Arc::clone(&planned.id), source, partitions });
     }
-    Ok(readers)
+    Ok((readers, sources))
 }
 
 /// Tries again, with back-off, what a source that is away could not answer, until somebody ends the pipeline.

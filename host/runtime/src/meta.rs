@@ -139,6 +139,12 @@ impl EpochMeta {
         })
     }
 
+    /// Whether any partition of a source has a position.
+    pub fn was_read(&self, source: &str) -> bool {
+        let of_source = |key: &str| key.rsplit_once('/').is_some_and(|(of, _)| of == source);
+        self.positions.iter().any(|(key, stored)| stored.next_offset.is_some() && of_source(key))
+    }
+
     /// Notes a position; answers whether it changed.
     pub fn set_position(&mut self, position: &PartitionPosition) -> bool {
         let InputTime { watermark_us, idle } = position.time;
@@ -233,5 +239,6 @@ mod tests {
         assert!(meta.set_position(&position));
         assert!(!meta.set_position(&position));
         assert_eq!(meta.position("s", 1).position(), position.position);
+        assert!(meta.was_read("s") && !meta.was_read("t"));
     }
 }

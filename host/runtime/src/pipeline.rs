@@ -92,6 +92,9 @@ impl Pipeline {
                     let since_epoch = status.status().durable_epoch;
                     overrides.insert(step, Override { digest: to, since_epoch });
                 }
+                Outcome::Grown { source, partitions } => {
+                    tracing::info!("source {source} has {partitions} partitions now; those that came are read as well");
+                }
                 Outcome::Paused { step, reason, owed } => {
                     let why = format!("step `{step}` is paused: {reason}; swap in a version that works, or stop");
                     tracing::error!("{why}");

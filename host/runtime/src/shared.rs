@@ -21,6 +21,8 @@ pub enum TaskEvent {
     Passed { barrier: u64, part: Box<TaskPart> },
     /// The new version of a plugin took its first row.
     Swapped { step: Arc<str>, pause_ns: u64 },
+    /// A source has more partitions than are read.
+    PartitionsAdded { source: Arc<str>, partitions: u32 },
     /// The task cannot go on with its open epoch.
     Failed(TaskFault),
 }

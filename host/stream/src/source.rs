@@ -3,6 +3,7 @@
 //! A source never decodes and never commits: positions are given to it and live in Weir's own store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::record::SourceRecords;
 
@@ -54,7 +55,7 @@ pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
 /// Makes readers for the partitions of one logical source.
 pub trait Source: Send {
-    /// Number of partitions, asked once at start.
+    /// Number of partitions, asked at start, and again as [`Source::refresh`] says.
     ///
     /// # Errors
     /// [`SourceError::Retry`] while the service is unreachable; `Fatal` when the topic or file is not there.
@@ -66,6 +67,19 @@ pub trait Source: Send {
     /// # Errors
     /// As [`Source::partitions`]; also when the position is no longer held by the service.
     fn open(&mut self, partition: u32, position: Option<Position>) -> Result<Box<dyn PartitionReader>, SourceError>;
+
+    /// A reader of a partition that was added after the others began to be read; no record of it is left out.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    fn open_added(&mut self, partition: u32) -> Result<Box<dyn PartitionReader>, SourceError> {
+        self.open(partition, None)
+    }
+
+    /// How often to look for partitions that were added while the others are read; `None`: there are none.
+    fn refresh(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Reads one partition in order. Owned by one task.

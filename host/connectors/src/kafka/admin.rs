@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
@@ -68,6 +68,17 @@ impl KafkaAdmin {
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(false),
             Err((_, code)) => Err(refused(&what, code)),
         }
+    }
+
+    /// Raises the number of partitions of a topic to `partitions`.
+    ///
+    /// # Errors
+    /// See [`KafkaAdmin`].
+    pub fn add_partitions(&self, topic: &str, partitions: u32) -> Result<(), SinkError> {
+        let what = format!("adding partitions to Kafka topic `{topic}`");
+        let new = NewPartitions::new(topic, partitions as usize);
+        let results = block_on(self.client()?.create_partitions([&new], &admin_options()));
+        first(&what, results)?.map(drop).map_err(|(_, code)| refused(&what, code))
     }
 
     /// Deletes a topic; false when there was none.

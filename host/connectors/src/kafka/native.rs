@@ -18,6 +18,7 @@
 
 mod client;
 mod feed;
+mod partition_list;
 mod producer;
 
 pub(super) use client::{Client, ClientEvent, Committed, Kind};

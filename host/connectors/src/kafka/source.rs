@@ -20,6 +20,9 @@ pub const DEFAULT_CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// Default of [`KafkaSourceConfig::queue_bytes`]. Small queues win: what was fetched is still in the cache.
 pub const DEFAULT_QUEUE_BYTES: usize = 4 << 20;
 
+/// Default of [`KafkaSourceConfig::refresh_ms`].
+pub const DEFAULT_REFRESH_MS: u64 = 30_000;
+
 /// The least that a partition's queue holds, in KiB; also where one 1 MB record fits.
 const MIN_PARTITION_QUEUE_KIB: usize = 1024;
 
@@ -29,6 +32,10 @@ pub enum Start {
     #[default]
     Earliest,
     Latest,
+    /// The first record that is not older, by its own timestamp; behind all of them when there is none.
+    At {
+        timestamp_us: i64,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +54,8 @@ pub struct KafkaSourceConfig {
     pub queue_bytes: usize,
     /// How long `partitions` and `open` try before they answer [`SourceError::Retry`].
     pub connect_timeout_ms: u64,
+    /// How often an unbounded run looks for partitions that were added.
+    pub refresh_ms: u64,
 }
 
 impl KafkaSourceConfig {
@@ -61,6 +70,7 @@ impl KafkaSourceConfig {
             include_headers: false,
             queue_bytes: DEFAULT_QUEUE_BYTES,
             connect_timeout_ms: DEFAULT_CONNECT_TIMEOUT_MS,
+            refresh_ms: DEFAULT_REFRESH_MS,
         }
     }
 }
@@ -124,49 +134,33 @@ impl KafkaSource {
     }
 
     /// Position and end of a partition that is about to be read.
-    fn bounds(&self, probe: &Probe, link: &Link, partition: u32, position: Option<i64>) -> Result<Bounds, SourceError> {
+    fn bounds(&self, probe: &Probe, link: &Link, partition: u32, from: &ReadFrom) -> Result<Bounds, SourceError> {
         let ask = |link: &Link| {
             let asked = link.client().query_watermarks(&self.config.topic, partition as i32, self.timeout());
             asked.map_err(|error| source_error(&self.place(), &link.explain(error)))
         };
         let (low, high) = ask(link)?;
         let end = if self.config.until_end { Some(ask(&probe.link)?.1) } else { None };
-        let position = match (position, self.config.start) {
-            (Some(position), _) if (low..=high).contains(&position) => position,
-            (Some(position), _) => {
+        let position = match *from {
+            ReadFrom::Position(position) if (low..=high).contains(&position) => position,
+            ReadFrom::Position(position) => {
                 let place = format!("{}, partition {partition}", self.place());
                 let cause = format!("the broker holds offsets {low} to {high}");
                 return Err(lost_position(&place, position, &cause));
             }
-            (None, Start::Earliest) => low,
-            (None, Start::Latest) => high,
+            ReadFrom::Start(Start::Earliest) => low,
+            ReadFrom::Start(Start::Latest) => high,
+            ReadFrom::Start(Start::At { timestamp_us }) => {
+                let (topic, timestamp_ms) = (&self.config.topic, -(-timestamp_us).div_euclid(1000));
+                let asked = link.client().offset_at(topic, partition as i32, timestamp_ms, self.timeout());
+                let found = asked.map_err(|error| source_error(&self.place(), &link.explain(error)))?;
+                found.map_or(high, |offset| offset.clamp(low, high))
+            }
         };
         Ok(Bounds { position, end })
     }
-}
 
-#[derive(PartialEq, Eq)]
-enum Isolation {
-    Committed,
-    Uncommitted,
-}
-
-struct Bounds {
-    position: i64,
-    end: Option<i64>,
-}
-
-impl Source for KafkaSource {
-    fn partitions(&mut self) -> Result<u32, SourceError> {
-        // The number decides how large each queue may be, so it is asked by a client of its own.
-        let link = self.link(1, Isolation::Uncommitted)?;
-        let asked = link.topic_partitions(self.timeout());
-        let partitions = asked.map_err(|error| source_error(&self.place(), &error))?;
-        self.probe = Some(Probe { link, partitions });
-        Ok(partitions)
-    }
-
-    fn open(&mut self, partition: u32, position: Option<Position>) -> Result<Box<dyn PartitionReader>, SourceError> {
+    fn open_from(&mut self, partition: u32, from: &ReadFrom) -> Result<Box<dyn PartitionReader>, SourceError> {
         if self.probe.is_none() {
             self.partitions()?;
         }
@@ -185,8 +179,7 @@ impl Source for KafkaSource {
                 Arc::clone(self.link.insert(link))
             }
         };
-        let Bounds { position, end } =
-            self.bounds(probe, &link, partition, position.map(|position| position.offset))?;
+        let Bounds { position, end } = self.bounds(probe, &link, partition, from)?;
         let cursor = Cursor::new(position, end);
         let feed = if cursor.has_ended() {
             None
@@ -195,6 +188,52 @@ impl Source for KafkaSource {
             Some(feed.map_err(|error| source_error(&self.place(), &error))?)
         };
         Ok(Box::new(KafkaReader::new(Arc::clone(&self.shared), link, feed, partition, cursor)))
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Isolation {
+    Committed,
+    Uncommitted,
+}
+
+/// Where a partition is read from.
+enum ReadFrom {
+    Position(i64),
+    Start(Start),
+}
+
+struct Bounds {
+    position: i64,
+    end: Option<i64>,
+}
+
+impl Source for KafkaSource {
+    fn partitions(&mut self) -> Result<u32, SourceError> {
+        // The number decides how large each queue may be, so it is asked by a client of its own.
+        let link = match self.probe.take() {
+            Some(probe) => probe.link,
+            None => self.link(1, Isolation::Uncommitted)?,
+        };
+        let asked = link.topic_partitions(self.timeout());
+        let partitions = asked.map_err(|error| source_error(&self.place(), &error))?;
+        self.probe = Some(Probe { link, partitions });
+        Ok(partitions)
+    }
+
+    fn open(&mut self, partition: u32, position: Option<Position>) -> Result<Box<dyn PartitionReader>, SourceError> {
+        let start = ReadFrom::Start(self.config.start);
+        self.open_from(partition, &position.map_or(start, |position| ReadFrom::Position(position.offset)))
+    }
+
+    fn open_added(&mut self, partition: u32) -> Result<Box<dyn PartitionReader>, SourceError> {
+        // Its records are all later than the start at the end of the others.
+        let start = if self.config.start == Start::Latest { Start::Earliest } else { self.config.start };
+        self.open_from(partition, &ReadFrom::Start(start))
+    }
+
+    fn refresh(&self) -> Option<Duration> {
+        (!self.config.until_end).then(|| Duration::from_millis(self.config.refresh_ms))
     }
 }
 

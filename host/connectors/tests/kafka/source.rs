@@ -58,6 +58,38 @@ fn a_poll_keeps_to_its_limits() {
 }
 
 #[test]
+fn a_start_at_a_time_reads_from_the_first_record_that_is_not_older() {
+    let topic = TestTopic::new("timestamp", 1);
+    const FIRST_US: i64 = 1_767_225_600_000_000;
+    let timestamps_us = [0, 1_000, 2_000].map(|us| FIRST_US + us).to_vec();
+    topic.write_block(PayloadBlock { timestamps_us, ..block(&numbered(0..3)) });
+    for (after_us, expected) in [(-1, 0), (0, 0), (1_000, 1), (1_001, 2), (2_000, 2), (2_001, 3)] {
+        let start = Start::At { timestamp_us: FIRST_US + after_us };
+        let mut source = KafkaSource::new(KafkaSourceConfig { start, ..topic.source_config() }).unwrap();
+        assert_eq!(source.open(0, None).unwrap().position(), Some(expected.into()), "{after_us} us");
+    }
+}
+
+#[test]
+fn only_an_unbounded_run_looks_for_partitions_that_are_added() {
+    let topic = TestTopic::new("growing", 1);
+    let config = KafkaSourceConfig { start: Start::Latest, ..topic.source_config() };
+    let mut source = KafkaSource::new(config.clone()).unwrap();
+    assert_eq!(source.partitions().unwrap(), 1);
+    assert!(source.refresh().is_some());
+    assert_eq!(KafkaSource::new(KafkaSourceConfig { until_end: true, ..config }).unwrap().refresh(), None);
+    KafkaAdmin::new(connection()).add_partitions(&topic.name, 2).unwrap();
+    let until = std::time::Instant::now() + crate::broker::BOUND;
+    while source.partitions().unwrap_or(1) < 2 {
+        assert!(std::time::Instant::now() < until, "the new partition is not seen");
+    }
+    // A run of a thousand goes to the first, the rest to the second.
+    write_numbered(&topic, 0..1500);
+    let mut added = Watched::new(source.open_added(1).unwrap());
+    assert_eq!(texts(&added.take(500)), numbered(1000..1500));
+}
+
+#[test]
 fn a_start_at_the_latest_offset_sees_only_what_comes_later() {
     let topic = TestTopic::new("latest", 1);
     write_numbered(&topic, 0..10);

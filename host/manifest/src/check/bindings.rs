@@ -11,6 +11,7 @@ use crate::model::{
     Paths, SinkMode, Source, TextOrSecret,
 };
 use crate::read::node::{Node, Value};
+use crate::scalar::Duration;
 use crate::span::Spanned;
 
 /// librdkafka settings that Weir sets itself, because exactly-once or the manifest depends on them.
@@ -28,6 +29,9 @@ const OWN_KAFKA_OPTIONS: [(&str, &str); 12] = [
     ("enable.idempotence", ""),
     ("acks", ""),
 ];
+
+/// Brokers are not asked for a topic's partitions more often.
+const LEAST_REFRESH: Duration = Duration::from_ms(100);
 
 /// Endings of librdkafka settings whose values are secrets.
 const SECRET_KAFKA_OPTIONS: [&str; 5] =
@@ -110,6 +114,12 @@ fn source_binding(id: &Spanned<String>, source: &Source, binding: &Binding, faul
     {
         faults.push(Fault::new(compression.span, "wrong-side", "`compression` is a sink's setting"));
     }
+    if let Connector::Kafka(kafka) = &binding.connector
+        && let Some(refresh) = kafka.refresh.as_ref().filter(|refresh| refresh.as_us() < LEAST_REFRESH.as_us())
+    {
+        let message = format!("partitions are looked for every {LEAST_REFRESH} at most");
+        faults.push(Fault::new(refresh.span, "out-of-range", message));
+    }
     if let Connector::File(file) = &binding.connector {
         source_paths(file, faults);
     }
@@ -171,8 +181,10 @@ fn sink_binding(id: &Spanned<String>, binding: &Binding, mode: Option<&SinkMode>
     }
     match &binding.connector {
         Connector::Kafka(kafka) => {
-            if let Some(start) = &kafka.start {
-                faults.push(Fault::new(start.span, "wrong-side", "`start` is a source's setting"));
+            let starts = kafka.start.as_ref().map(|start| ("start", start.span));
+            let refreshes = kafka.refresh.as_ref().map(|refresh| ("refresh", refresh.span));
+            for (name, place) in starts.into_iter().chain(refreshes) {
+                faults.push(Fault::new(place, "wrong-side", format!("`{name}` is a source's setting")));
             }
         }
         Connector::File(file) => {

@@ -3,12 +3,14 @@
 //! A binding is externally tagged: the one key that names the connector holds its settings. `format` stands
 //! beside it, because the bytes' meaning is not the connector's business.
 
+use std::str::FromStr;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::format::Format;
 use crate::entries::Entries;
-use crate::scalar::{Duration, Instant, Rate, Share, Size};
+use crate::scalar::{Duration, Instant, Rate, Share, Size, text_scalar};
 use crate::secret::Secret;
 use crate::span::Spanned;
 
@@ -197,6 +199,8 @@ pub struct KafkaConnector {
     pub topic: Spanned<String>,
     /// Source: where to start when there is no stored position. Default earliest.
     pub start: Option<Spanned<Start>>,
+    /// Source: how often partitions that were added are looked for. Default 30s.
+    pub refresh: Option<Spanned<Duration>>,
     /// Sink: makes the topic with this many partitions when it is missing. Absent: it must be there.
     #[schemars(range(min = 1, max = 10_000))]
     pub partitions: Option<Spanned<u32>>,
@@ -208,12 +212,35 @@ pub struct KafkaConnector {
 }
 
 /// Where a source starts without a stored position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
     #[default]
     Earliest,
     Latest,
+    /// With the first record that is not older.
+    At(Instant),
+}
+
+text_scalar!(
+    Start,
+    "Start",
+    "start",
+    r"^(earliest|latest|[0-9].*)$",
+    "earliest, latest, or a point in time, RFC 3339."
+);
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "earliest" => Ok(Self::Earliest),
+            "latest" => Ok(Self::Latest),
+            text => text.parse().map(Self::At).map_err(|_| {
+                format!("`{text}` is no start; it is earliest, latest or a point in time such as 2026-03-01T10:00:00Z")
+            }),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::interpolate::is_variable;
 use crate::column_type::ColumnType;
-use crate::model::{DEAD_LETTERS, Delimiter, LATE_ROWS};
+use crate::model::{DEAD_LETTERS, Delimiter, LATE_ROWS, Start};
 use crate::scalar::{Duration, Instant, Rate, Share, Size, TextScalar, TimeToLive};
 
 /// Why a text was refused.
@@ -46,6 +46,7 @@ pub(crate) fn judge(format: &str, text: &str) -> Result<(), Refusal> {
         Share::FORMAT => parsed::<Share>(text)?,
         Instant::FORMAT => parsed::<Instant>(text)?,
         Delimiter::FORMAT => parsed::<Delimiter>(text)?,
+        Start::FORMAT => parsed::<Start>(text)?,
         ColumnType::FORMAT => parsed::<ColumnType>(text)?,
         _ => {}
     }

@@ -5,7 +5,48 @@ use std::time::Instant;
 
 use weir_checkpoint::{Input, Refusal, SealedEpoch};
 
-use super::{Coordinator, Outcome, gathering};
+use super::{Coordinator, gathering};
+
+/// Why an incarnation ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Every bounded source was read to its end and everything is exposed.
+    Finished,
+    /// Stopped on request: all is durable. `owed`: what sinks are still owed (sink, epochs).
+    Stopped {
+        owed: Vec<(String, u64)>,
+    },
+    Aborted,
+    /// A new version failed while it was watched: the open epoch is to be run again with the old one.
+    RollBack {
+        step: Arc<str>,
+        to: Arc<str>,
+        reason: String,
+    },
+    /// A source has more partitions: the open epoch is to be run again with all of them.
+    Grown {
+        source: Arc<str>,
+        partitions: u32,
+    },
+    /// A step cannot go on; everything sealed is durable. The pipeline waits for an operator.
+    Paused {
+        step: String,
+        reason: String,
+        owed: Vec<(String, u64)>,
+    },
+    /// Nothing can go on; only an operator can help.
+    Failed {
+        message: String,
+        next: String,
+    },
+}
+
+impl Outcome {
+    /// Whether another incarnation follows in this process.
+    pub fn goes_on(&self) -> bool {
+        matches!(self, Self::RollBack { .. } | Self::Paused { .. } | Self::Grown { .. })
+    }
+}
 
 /// Where a test of recovery ends everything, as if the process had been killed there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,15 +73,27 @@ impl Coordinator {
         crash
     }
 
+    /// More partitions of a source: the open epoch is given up once the others' positions are in a sealed one, for a
+    /// start without them would be another start at the end of the topic.
+    pub(super) fn grow(&mut self, source: Arc<str>, partitions: u32) {
+        self.grown = Some((source, partitions));
+        self.input(Input::BarrierWanted);
+    }
+
     pub(super) fn look_for_end(&mut self) {
         if self.outcome.is_some() {
             return;
+        }
+        if let Some((source, partitions)) = self.grown.take_if(|(source, _)| self.meta.was_read(source)) {
+            self.fault.get_or_insert(Outcome::Grown { source, partitions });
         }
         let past_deadline = self.stop_deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if self.fault.is_some() && self.protocol.durable() == self.protocol.assigned() {
             // Told to end: a version that failed is no reason to start again or to wait for an operator.
             self.outcome = match self.fault.take() {
-                Some(Outcome::RollBack { .. } | Outcome::Paused { .. }) if self.stop_deadline.is_some() => {
+                Some(Outcome::RollBack { .. } | Outcome::Paused { .. } | Outcome::Grown { .. })
+                    if self.stop_deadline.is_some() =>
+                {
                     Some(Outcome::Stopped { owed: self.still_owed() })
                 }
                 fault => fault,

@@ -14,6 +14,7 @@ use rdkafka_sys as sys;
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
 use weir_stream::SinkData;
 
+use super::partition_list::PartitionList;
 use super::{NativeError, c_string, text};
 
 /// Called from librdkafka's threads, under a queue's lock: must be short and must not call into the client.
@@ -202,6 +203,27 @@ impl Client {
         Ok((low, high))
     }
 
+    /// The first offset whose record is not older than `timestamp_ms`; `None` when all are.
+    ///
+    /// # Errors
+    /// The request's or the partition's error.
+    pub fn offset_at(
+        &self,
+        topic: &str,
+        partition: i32,
+        timestamp_ms: i64,
+        wait: Duration,
+    ) -> Result<Option<i64>, NativeError> {
+        let mut list = PartitionList::one(topic, partition, timestamp_ms)?;
+        // SAFETY: the list is live and has the one element that was added.
+        unsafe {
+            NativeError::check(sys::rd_kafka_offsets_for_times(self.handle(), list.as_mut_ptr(), millis(wait)))?;
+            let element = &*(*list.as_mut_ptr()).elems;
+            NativeError::check(element.err)?;
+            Ok((element.offset >= 0).then_some(element.offset))
+        }
+    }
+
     /// What is committed for a partition by the group in `group.id`, if anything is; waits for open transactions under
     /// `read_committed`.
     ///
@@ -309,45 +331,6 @@ impl Drop for Topic {
     fn drop(&mut self) {
         // SAFETY: our reference, given back once.
         unsafe { sys::rd_kafka_topic_destroy(self.0) }
-    }
-}
-
-/// A list of one partition with an offset.
-pub(super) struct PartitionList(*mut sys::rd_kafka_topic_partition_list_t);
-
-impl PartitionList {
-    pub fn one(topic: &str, partition: i32, offset: i64) -> Result<Self, NativeError> {
-        let topic = c_string(topic)?;
-        // SAFETY: the added element is live until the list changes.
-        unsafe {
-            let list = Self(sys::rd_kafka_topic_partition_list_new(1));
-            (*sys::rd_kafka_topic_partition_list_add(list.0, topic.as_ptr(), partition)).offset = offset;
-            Ok(list)
-        }
-    }
-
-    /// Puts a text beside the offset of the one element.
-    pub fn set_metadata(&mut self, metadata: &str) {
-        // SAFETY: the list has the one element that was added, without metadata; it frees what malloc gave.
-        unsafe {
-            let element = &mut *(*self.0).elems;
-            let copy = libc::malloc(metadata.len().max(1));
-            if !copy.is_null() {
-                copy.copy_from_nonoverlapping(metadata.as_ptr().cast(), metadata.len());
-                (element.metadata, element.metadata_size) = (copy, metadata.len());
-            }
-        }
-    }
-
-    pub fn as_mut_ptr(&mut self) -> *mut sys::rd_kafka_topic_partition_list_t {
-        self.0
-    }
-}
-
-impl Drop for PartitionList {
-    fn drop(&mut self) {
-        // SAFETY: owned, destroyed once.
-        unsafe { sys::rd_kafka_topic_partition_list_destroy(self.0) }
     }
 }
 

@@ -13,7 +13,8 @@ use rdkafka_sys::rd_kafka_resp_err_t as Code;
 use rdkafka_sys::rd_kafka_vtype_t as Field;
 use weir_stream::{PayloadBlock, Payloads, SinkData};
 
-use super::client::{Client, Committed, Kind, PartitionList, Topic, millis};
+use super::client::{Client, Committed, Kind, Topic, millis};
+use super::partition_list::PartitionList;
 use super::{NativeError, c_string};
 
 const NO_ERROR: Code = Code::RD_KAFKA_RESP_ERR_NO_ERROR;
