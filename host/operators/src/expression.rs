@@ -22,7 +22,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, FieldRef, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
@@ -115,7 +115,12 @@ impl Expression {
 
     /// Evaluates every row of a batch of the input schema.
     pub fn evaluate(&self, batch: &Batch) -> Evaluated {
-        evaluate::evaluate(self, &batch.columns)
+        self.evaluate_columns(&batch.columns)
+    }
+
+    /// The same for columns that are no batch yet.
+    pub fn evaluate_columns(&self, columns: &RecordBatch) -> Evaluated {
+        evaluate::evaluate(self, columns)
     }
 }
 

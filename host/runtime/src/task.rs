@@ -13,7 +13,7 @@ pub mod plugin;
 pub mod source;
 
 pub use chain::{Chain, Node, Step, Target};
-pub use event_time::{EventTimeAssigner, EventTimeSpec};
+pub use event_time::{EventTimeAssigner, EventTimeSpec, TimeOrigin};
 pub use keyed::{Input, KeyedTask, KeyedTaskParts, LateRows};
 pub use output::{Exchange, SinkBuffer, TaskOutput};
 pub use plugin::PluginStep;

@@ -123,16 +123,21 @@ pub struct EventTime {
 pub enum EventTimeOrigin {
     /// A timestamp column of the source.
     Column(Spanned<String>),
+    /// An expression over the source's columns that gives a timestamp.
+    Expression(Spanned<String>),
     /// The record's own timestamp.
     RecordTimestamp,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "event_time", extend("oneOf" = [{ "required": ["column"] }, { "required": ["from"] }]))]
+#[schemars(title = "event_time", extend("oneOf" = [{ "required": ["column"] }, { "required": ["expression"] }, { "required": ["from"] }]))]
 struct EventTimeKeys {
     /// A timestamp column of the source.
     column: Option<Spanned<String>>,
+    /// An expression over the source's columns that gives a timestamp; one without zone is in UTC.
+    #[schemars(extend("x-format" = "expression"))]
+    expression: Option<Spanned<String>>,
     /// `timestamp`: the record's own.
     #[allow(dead_code, reason = "it has one value only; its presence is what counts")]
     from: Option<EventTimeFrom>,
@@ -171,8 +176,10 @@ enum EventTimeFrom {
 
 impl From<EventTimeKeys> for EventTime {
     fn from(keys: EventTimeKeys) -> Self {
+        let expression = keys.expression.map(EventTimeOrigin::Expression);
+        let origin = keys.column.map(EventTimeOrigin::Column).or(expression);
         Self {
-            origin: keys.column.map_or(EventTimeOrigin::RecordTimestamp, EventTimeOrigin::Column),
+            origin: origin.unwrap_or(EventTimeOrigin::RecordTimestamp),
             disorder: keys.disorder,
             idle_after: keys.idle_after,
             max_future: keys.max_future,

@@ -8,8 +8,9 @@ use weir_connectors::file::{Framing, HeaderCheck, RowFraming};
 use weir_manifest::{
     ColumnOrigin, CsvFormat, EventTimeOrigin, Fault, Format, Manifest, RecordPart, Source, Spanned, nearest,
 };
+use weir_operators::Expression;
 
-use crate::task::EventTimeSpec;
+use crate::task::{EventTimeSpec, TimeOrigin};
 
 /// One source, ready to be built any number of times; its binding stays in the manifest.
 pub struct PlannedSource {
@@ -81,7 +82,7 @@ pub(super) fn plan(id: &Spanned<String>, source: &Source, manifest: &Manifest) -
     };
     let planned = PlannedSource {
         id: id.value.as_str().into(),
-        event_time: event_time(source, &schema)?,
+        event_time: event_time(id, source, &schema)?,
         needs_keys: columns.contains(&ColumnSource::Key),
         needs_headers: columns.contains(&ColumnSource::Headers),
         schema,
@@ -104,12 +105,12 @@ fn record_part(part: RecordPart) -> ColumnSource {
     }
 }
 
-fn event_time(source: &Source, schema: &SchemaRef) -> Result<EventTimeSpec, Fault> {
+fn event_time(id: &Spanned<String>, source: &Source, schema: &SchemaRef) -> Result<EventTimeSpec, Fault> {
     let Some(time) = &source.event_time else {
         // Without event time rows still carry a time, the record's; nothing may refuse them for it.
         let never = i64::MAX;
         let spec = EventTimeSpec {
-            column: None,
+            origin: TimeOrigin::Record,
             optional: true,
             disorder_us: 0,
             max_future_us: never,
@@ -119,12 +120,13 @@ fn event_time(source: &Source, schema: &SchemaRef) -> Result<EventTimeSpec, Faul
         };
         return Ok(spec);
     };
-    let column = match &time.origin {
-        EventTimeOrigin::RecordTimestamp => None,
-        EventTimeOrigin::Column(name) => Some(time_column(name, schema)?),
+    let origin = match &time.origin {
+        EventTimeOrigin::RecordTimestamp => TimeOrigin::Record,
+        EventTimeOrigin::Column(name) => TimeOrigin::Column(time_column(name, schema)?),
+        EventTimeOrigin::Expression(text) => TimeOrigin::Expression(time_expression(text, id, schema)?),
     };
     Ok(EventTimeSpec {
-        column,
+        origin,
         optional: false,
         disorder_us: time.disorder.as_us(),
         max_future_us: time.max_future.as_us(),
@@ -132,6 +134,18 @@ fn event_time(source: &Source, schema: &SchemaRef) -> Result<EventTimeSpec, Faul
         idle_after_us: Some(time.idle_after.as_us()),
         alignment_us: time.alignment.map(|alignment| alignment.as_us()),
     })
+}
+
+fn time_expression(text: &Spanned<String>, id: &Spanned<String>, schema: &SchemaRef) -> Result<Expression, Fault> {
+    let expression = Expression::compile(text, schema).map_err(|error| super::expression_fault(text, error, id))?;
+    match expression.data_type() {
+        DataType::Timestamp(..) | DataType::Date32 => Ok(expression),
+        other => {
+            let message = format!("event time is a timestamp, this gives {}", weir_manifest::type_text(other));
+            let fault = Fault::new(text.span, "event-time-type", message);
+            Err(fault.next("use to_timestamp_millis(...) or another function that gives one"))
+        }
+    }
 }
 
 fn time_column(name: &Spanned<String>, schema: &SchemaRef) -> Result<usize, Fault> {

@@ -10,6 +10,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
+use weir_operators::{Evaluated, Expression};
 use weir_stream::record::NO_TIMESTAMP;
 use weir_stream::time::{BoundedDisorder, END_OF_TIME};
 use weir_stream::{Bug, Reject, Rejects, SourceRecords, TimestampType};
@@ -17,11 +18,20 @@ use weir_stream::{Bug, Reject, Rejects, SourceRecords, TimestampType};
 /// 9999-12-31T23:59:59.999999Z: later times are refused.
 const LAST_TIME_US: i64 = 253_402_300_799_999_999;
 
+/// Where a source's event time comes from.
+#[derive(Debug, Clone)]
+pub enum TimeOrigin {
+    /// The record's own timestamp.
+    Record,
+    Column(usize),
+    /// Gives timestamps or dates; a row on which it fails is refused.
+    Expression(Expression),
+}
+
 /// Where a source's event time comes from, and its bounds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct EventTimeSpec {
-    /// Index of the column; `None`: the record's timestamp.
-    pub column: Option<usize>,
+    pub origin: TimeOrigin,
     /// No step works in time: a row without one gets the wall clock's, and none is refused.
     pub optional: bool,
     pub disorder_us: i64,
@@ -94,7 +104,15 @@ impl EventTimeAssigner {
 
     /// `rows`: the record number of each row; `wall_us`: now.
     pub fn assign(&mut self, columns: &RecordBatch, rows: &[u32], records: &SourceRecords, wall_us: i64) -> Assigned {
-        let column_times = self.spec.column.map(|column| to_micros(columns.column(column)));
+        let (column_times, failed) = match &self.spec.origin {
+            TimeOrigin::Record => (None, Vec::new()),
+            TimeOrigin::Column(column) => (Some(to_micros(columns.column(*column))), Vec::new()),
+            TimeOrigin::Expression(expression) => {
+                let Evaluated { array, rejects } = expression.evaluate_columns(columns);
+                (Some(to_micros(&array)), rejects)
+            }
+        };
+        let mut failed = failed.into_iter().peekable();
         let mut assigned = Assigned {
             kept: None,
             event_times_us: Vec::with_capacity(rows.len()),
@@ -104,7 +122,11 @@ impl EventTimeAssigner {
         for (row, record) in rows.iter().enumerate() {
             let record = RecordTime::of(records, *record as usize);
             let time = column_times.as_ref().map_or(Some(record.timestamp_us), |times| times[row]);
-            match self.judge(time, record, wall_us) {
+            let judged = match failed.next_if(|reject| reject.row as usize == row) {
+                Some(reject) => Err((reject.code, reject.reason)),
+                None => self.judge(time, record, wall_us).map_err(|(code, reason)| (code.into(), reason)),
+            };
+            match judged {
                 Ok(time) => {
                     self.max_event_time_us = self.max_event_time_us.max(time);
                     assigned.event_times_us.push(time);
@@ -133,7 +155,7 @@ impl EventTimeAssigner {
             let reason = format!("event time {time} us is outside 1970-01-01 to 9999-12-31");
             return Err(("event-time-range", reason));
         }
-        let (base, of) = if self.spec.column.is_some() && record_time != NO_TIMESTAMP {
+        let (base, of) = if !matches!(self.spec.origin, TimeOrigin::Record) && record_time != NO_TIMESTAMP {
             // A producer's clock may be as wrong as the payload; the broker's is taken at its word.
             let trusted = record.timestamp_type == TimestampType::LogAppendTime || record_time <= wall_us;
             if trusted { (record_time, "its record's timestamp") } else { (wall_us, "now") }
@@ -195,7 +217,7 @@ mod tests {
 
     fn assign(times_ms: Vec<Option<i64>>, record_times_us: Vec<i64>, wall_us: i64) -> (Assigned, EventTimeAssigner) {
         let spec = EventTimeSpec {
-            column: Some(0),
+            origin: TimeOrigin::Column(0),
             optional: false,
             disorder_us: 2 * SECOND,
             max_future_us: 60 * SECOND,
