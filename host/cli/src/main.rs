@@ -5,6 +5,7 @@
 
 mod allocator;
 mod client;
+mod completions;
 mod dead_letters;
 mod demo;
 mod explain;
@@ -79,6 +80,9 @@ enum Command {
     /// Look at what a pipeline refused.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetterCommand),
+    /// Print what a shell needs to complete commands and options.
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::CompletionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args, cli.output),
         Command::Savepoint(command) => savepoint::run(&command, cli.output),
         Command::DeadLetters(command) => dead_letters::run(&command, cli.output),
+        Command::Completions(args) => completions::completions(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
