@@ -4,9 +4,10 @@
 //! for a schema that it cannot serve, or encoding a batch of another schema, is an error.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Field, SchemaRef};
 use weir_stream::{PayloadBuilder, Rejects, SourceRecords};
 
 /// The most payload bytes that one call of [`Decoder::decode`] takes: a column's offsets are `i32`.
@@ -114,6 +115,10 @@ pub enum EncodeError {
     Codec(#[from] CodecError),
 }
 
+fn part_name(part: &Field) -> String {
+    format!("{}{}", type_name(part.data_type()), if part.is_nullable() { "" } else { "!" })
+}
+
 /// A type as manifests write it.
 pub(crate) fn type_name(data_type: &DataType) -> String {
     use arrow_schema::TimeUnit;
@@ -129,6 +134,11 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
                 TimeUnit::Nanosecond => "ns",
             };
             format!("timestamp({unit})")
+        }
+        DataType::List(item) => format!("list({})", part_name(item)),
+        DataType::Struct(parts) => {
+            let part = |part: &Arc<Field>| format!("{} {}", part.name(), part_name(part));
+            format!("struct({})", parts.iter().map(part).collect::<Vec<_>>().join(", "))
         }
         other => other.to_string().to_lowercase(),
     }

@@ -3,6 +3,8 @@
 //! Invariant: a refused value leaves the column as long as it was, and [`Column::truncate`] restores any earlier
 //! length exactly. Nulls are a list of row numbers, so that valid values pay nothing for them.
 
+mod nested;
+
 use std::sync::Arc;
 
 use arrow_array::types::{
@@ -18,6 +20,8 @@ use base64::Engine as _;
 use crate::civil::{self, TimeError};
 use crate::codec::{CodecError, type_name};
 use crate::decimal::{self, DecimalError};
+
+pub(crate) use nested::Nested;
 
 /// Standard alphabet; padding may be left out.
 const BASE64: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
@@ -95,11 +99,12 @@ enum Values {
     Decimal { values: Vec<i128>, precision: u8, scale: i8 },
     Utf8(VarBytes),
     Binary(VarBytes),
+    Nested(Box<Nested>),
 }
 
-/// The same expression for every kind of fixed width, another for variable length.
+/// The same expression for every kind of fixed width, another for variable length, another for columns of columns.
 macro_rules! each_kind {
-    ($on:expr, $fixed:ident => $fixed_do:expr, $var:ident => $var_do:expr) => {
+    ($on:expr, $fixed:ident => $fixed_do:expr, $var:ident => $var_do:expr, $nested:ident => $nested_do:expr) => {
         match $on {
             Values::Boolean($fixed) => $fixed_do,
             Values::Int8($fixed) => $fixed_do,
@@ -114,6 +119,7 @@ macro_rules! each_kind {
             Values::Float64($fixed) => $fixed_do,
             Values::Decimal { values: $fixed, .. } => $fixed_do,
             Values::Utf8($var) | Values::Binary($var) => $var_do,
+            Values::Nested($nested) => $nested_do,
         }
     };
 }
@@ -142,6 +148,13 @@ macro_rules! put_integer {
 fn push<T, E>(values: &mut Vec<T>, value: Result<T, E>) -> Result<(), Refused> {
     values.push(value.map_err(|_| Refused::OutOfRange)?);
     Ok(())
+}
+
+impl Values {
+    /// Zero, the empty text or list: what stands where a value is null.
+    fn push_default(&mut self) {
+        each_kind!(self, values => values.push(Default::default()), var => var.end_value(), nested => nested.push_default());
+    }
 }
 
 /// A growing column of one of the supported types.
@@ -178,10 +191,13 @@ impl Column {
             }
             DataType::Utf8 => Values::Utf8(var_bytes()),
             DataType::Binary => Values::Binary(var_bytes()),
-            other => {
-                let (column, data_type) = (field.name().clone(), type_name(other));
-                return Err(CodecError::UnsupportedType { column, format, data_type });
-            }
+            other => match Nested::new(other, format) {
+                Some(nested) => Values::Nested(Box::new(nested?)),
+                None => {
+                    let (column, data_type) = (field.name().clone(), type_name(other));
+                    return Err(CodecError::UnsupportedType { column, format, data_type });
+                }
+            },
         };
         Ok(Self { values, nulls: Vec::new(), nullable: field.is_nullable(), data_type })
     }
@@ -191,11 +207,11 @@ impl Column {
         each_kind!(&mut self.values, values => values.reserve(rows), var => {
             var.offsets.reserve(rows);
             var.bytes.reserve(bytes);
-        });
+        }, _nested => ());
     }
 
     pub(crate) fn len(&self) -> usize {
-        each_kind!(&self.values, values => values.len(), var => var.offsets.len() - 1)
+        each_kind!(&self.values, values => values.len(), var => var.offsets.len() - 1, nested => nested.len())
     }
 
     /// Bytes of variable-length values.
@@ -207,7 +223,7 @@ impl Column {
     }
 
     pub(crate) fn truncate(&mut self, rows: usize) {
-        each_kind!(&mut self.values, values => values.truncate(rows), var => var.truncate(rows));
+        each_kind!(&mut self.values, values => values.truncate(rows), var => var.truncate(rows), nested => nested.truncate(rows));
         while self.nulls.last().is_some_and(|row| *row as usize >= rows) {
             self.nulls.pop();
         }
@@ -219,8 +235,8 @@ impl Column {
     }
 
     fn takes_integers(&self) -> bool {
-        use Values::{Binary, Boolean, Date, Utf8};
-        !matches!(self.values, Boolean(_) | Date(_) | Utf8(_) | Binary(_))
+        use Values::{Binary, Boolean, Date, Nested, Utf8};
+        !matches!(self.values, Boolean(_) | Date(_) | Utf8(_) | Binary(_) | Nested(_))
     }
 
     /// The column's type as manifests write it.
@@ -233,7 +249,7 @@ impl Column {
             return Err(Refused::Null);
         }
         self.nulls.push(self.len() as u32);
-        each_kind!(&mut self.values, values => values.push(Default::default()), var => var.end_value());
+        self.values.push_default();
         Ok(())
     }
 
@@ -376,6 +392,7 @@ impl Column {
                 let (offsets, bytes) = var.take();
                 Arc::new(BinaryArray::new(offsets, bytes, nulls))
             }
+            Values::Nested(nested) => nested.finish(&self.data_type, nulls),
         }
     }
 }

@@ -69,6 +69,10 @@ impl CsvDecoder {
                 return Err(CodecError::FieldWithoutHeader { column: name.clone() });
             }
             if let Some(path) = source.field_path(name) {
+                if set.columns[column].is_nested() {
+                    let (column, data_type) = (name.clone(), set.columns[column].type_name());
+                    return Err(CodecError::UnsupportedType { column, format: FORMAT, data_type });
+                }
                 wanted.push(Wanted { column, field: path.join(".") });
             }
         }

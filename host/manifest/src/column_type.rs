@@ -1,14 +1,14 @@
-//! Column types as manifests write them: `utf8!`, `timestamp(ms)`, `decimal(12, 2)`.
+//! Column types as manifests write them: `utf8!`, `timestamp(ms)`, `decimal(12, 2)`, `list(utf8!)`,
+//! `struct(street utf8, zip utf8!)`.
 //!
 //! `!` behind a type: never null. A `timestamp(unit)` is an instant in UTC; another zone (an IANA name or an
 //! offset) changes how it is shown, not which instant it is; `local` makes it a wall-clock time without zone.
-//! Lists and structs have no form here yet and are refused by name.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, Field, TimeUnit};
 
 use crate::scalar::text_scalar;
 
@@ -23,9 +23,15 @@ text_scalar!(
     ColumnType,
     "ColumnType",
     "column-type",
-    r"^(bool|u?int(8|16|32|64)|float(32|64)|utf8|binary|date|timestamp\(\s*(s|ms|us|ns)\s*(,[^)]*)?\)|decimal\(\s*[0-9]+\s*,\s*[0-9]+\s*\))\s*!?$",
-    "bool, int8 to int64, uint8 to uint64, float32, float64, utf8, binary, date, timestamp(ms), timestamp(us, Europe/Vienna), decimal(12, 2); a ! behind it: never null."
+    r"^(bool|u?int(8|16|32|64)|float(32|64)|utf8|binary|date|timestamp\(\s*(s|ms|us|ns)\s*(,[^)]*)?\)|decimal\(\s*[0-9]+\s*,\s*[0-9]+\s*\)|(list|struct)\(.+\))\s*!?$",
+    "bool, int8 to int64, uint8 to uint64, float32, float64, utf8, binary, date, timestamp(ms), timestamp(us, Europe/Vienna), decimal(12, 2), list(utf8), struct(street utf8, zip utf8!); a ! behind it: never null."
 );
+
+/// How deep lists and structs stand in each other.
+pub const MAX_TYPE_DEPTH: usize = 8;
+
+/// The most fields of one struct.
+pub const MAX_STRUCT_FIELDS: usize = 64;
 
 /// The largest precision of a 128-bit decimal.
 pub const MAX_DECIMAL_PRECISION: u8 = 38;
@@ -73,16 +79,62 @@ impl FromStr for ColumnType {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let trimmed = text.trim();
-        let (type_text, nullable) = match trimmed.strip_suffix('!') {
-            Some(type_text) => (type_text.trim_end(), false),
-            None => (trimmed, true),
-        };
-        Ok(Self { data_type: data_type(type_text)?, nullable })
+        part_type(text, 0)
     }
 }
 
-fn data_type(text: &str) -> Result<DataType, String> {
+/// The type of a column, or of a part of one that `depth` lists and structs stand around.
+fn part_type(text: &str, depth: usize) -> Result<ColumnType, String> {
+    let trimmed = text.trim();
+    let (type_text, nullable) = match trimmed.strip_suffix('!') {
+        Some(type_text) => (type_text.trim_end(), false),
+        None => (trimmed, true),
+    };
+    Ok(ColumnType { data_type: data_type(type_text, depth)?, nullable })
+}
+
+fn list(arguments: &str, depth: usize) -> Result<DataType, String> {
+    let item = part_type(arguments, depth)?;
+    Ok(DataType::List(Arc::new(Field::new_list_field(item.data_type, item.nullable))))
+}
+
+fn structure(arguments: &str, depth: usize) -> Result<DataType, String> {
+    let mut fields: Vec<Field> = Vec::new();
+    for part in parts(arguments) {
+        let part = part.trim();
+        let (name, type_text) = part.split_once(char::is_whitespace).ok_or_else(|| {
+            format!("`{part}` in a struct is no name and type, such as struct(street utf8, zip utf8!)")
+        })?;
+        if name.contains(['(', ')', '!', ':']) {
+            return Err(format!("`{name}` is no name of a field; write struct(street utf8, zip utf8!)"));
+        }
+        if fields.iter().any(|field| field.name() == name) {
+            return Err(format!("a struct has two fields `{name}`"));
+        }
+        let column = part_type(type_text, depth)?;
+        fields.push(Field::new(name, column.data_type, column.nullable));
+    }
+    if fields.len() > MAX_STRUCT_FIELDS {
+        return Err(format!("a struct has at most {MAX_STRUCT_FIELDS} fields, not {}", fields.len()));
+    }
+    Ok(DataType::Struct(fields.into()))
+}
+
+/// Splits at the commas that no bracket is around.
+fn parts(text: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let outside = |letter: char| {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        letter == ',' && depth == 0
+    };
+    text.split(outside).collect()
+}
+
+fn data_type(text: &str, depth: usize) -> Result<DataType, String> {
     let (name, arguments) = match text.split_once('(') {
         None => (text, None),
         Some((name, rest)) => {
@@ -95,7 +147,15 @@ fn data_type(text: &str) -> Result<DataType, String> {
         ("timestamp", None) => Err("timestamp needs its unit: timestamp(s), (ms), (us) or (ns)".to_owned()),
         ("decimal", Some(arguments)) => decimal(arguments),
         ("decimal", None) => Err("decimal needs precision and scale, such as decimal(12, 2)".to_owned()),
-        ("list" | "struct" | "map" | "array", _) => Err(format!("{name} columns are not in this version")),
+        ("list" | "struct", _) if depth >= MAX_TYPE_DEPTH => {
+            Err(format!("lists and structs stand in each other at most {MAX_TYPE_DEPTH} deep"))
+        }
+        ("list", Some(arguments)) => list(arguments, depth + 1),
+        ("list", None) => Err("list needs the type of its items: list(utf8)".to_owned()),
+        ("struct", Some(arguments)) => structure(arguments, depth + 1),
+        ("struct", None) => Err("struct needs its fields: struct(street utf8, zip utf8!)".to_owned()),
+        ("array", _) => Err("no type `array`; it is called list(...) here".to_owned()),
+        ("map", _) => Err("map columns are not in this version".to_owned()),
         (name, None) => plain(name),
         (name, Some(_)) => Err(match plain(name) {
             Ok(_) => format!("{name} takes no arguments"),
@@ -185,8 +245,17 @@ pub fn type_text(data_type: &DataType) -> String {
             }
         }
         DataType::Decimal128(precision, scale) => format!("decimal({precision}, {scale})"),
+        DataType::List(item) => format!("list({})", part_text(item)),
+        DataType::Struct(fields) => {
+            let fields = fields.iter().map(|field| format!("{} {}", field.name(), part_text(field)));
+            format!("struct({})", fields.collect::<Vec<_>>().join(", "))
+        }
         other => other.to_string(),
     }
+}
+
+fn part_text(field: &Field) -> String {
+    format!("{}{}", type_text(field.data_type()), if field.is_nullable() { "" } else { "!" })
 }
 
 impl fmt::Display for ColumnType {
@@ -202,8 +271,17 @@ mod tests {
     #[test]
     fn every_type_shows_as_it_is_written() {
         let plain = PLAIN_TYPES.iter().map(|(name, _)| (*name).to_owned());
-        let others =
-            ["timestamp(ms)!", "timestamp(us, +02:00)", "timestamp(s, local)", "decimal(38, 38)!", "decimal(12, 2)"];
+        let others = [
+            "timestamp(ms)!",
+            "timestamp(us, +02:00)",
+            "timestamp(s, local)",
+            "decimal(38, 38)!",
+            "decimal(12, 2)",
+            "list(utf8)",
+            "list(list(decimal(4, 2)!))!",
+            "struct(street utf8, zip utf8!)",
+            "list(struct(at timestamp(ms, +02:00)!, lines list(struct(price decimal(12, 2)))!))",
+        ];
         for text in plain.chain(others.map(str::to_owned)) {
             assert_eq!(text.parse::<ColumnType>().unwrap().to_string(), text);
         }
@@ -214,6 +292,14 @@ mod tests {
         let column: ColumnType = "timestamp( ms )!".parse().unwrap();
         assert_eq!(column.data_type, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())));
         assert!(!column.nullable);
+    }
+
+    #[test]
+    fn a_struct_has_a_limit_of_fields() {
+        let fields = |count: usize| (0..count).map(|number| format!("f{number} bool")).collect::<Vec<_>>().join(", ");
+        assert!(format!("struct({})", fields(MAX_STRUCT_FIELDS)).parse::<ColumnType>().is_ok());
+        let refused = format!("struct({})", fields(MAX_STRUCT_FIELDS + 1)).parse::<ColumnType>().unwrap_err();
+        assert_eq!(refused, "a struct has at most 64 fields, not 65");
     }
 
     #[test]
@@ -230,7 +316,16 @@ mod tests {
             ("decimal(12)", "decimal(12) is not decimal(precision, scale), such as decimal(12, 2)"),
             ("decimal(39, 2)", "decimal(39, 2) is out of range: precision 1 to 38, scale 0 to precision"),
             ("decimal(4, 5)", "decimal(4, 5) is out of range: precision 1 to 38, scale 0 to precision"),
-            ("list(utf8)", "list columns are not in this version"),
+            ("list", "list needs the type of its items: list(utf8)"),
+            ("list(string)", "no type `string`; it is called utf8 here"),
+            ("struct(a)", "`a` in a struct is no name and type, such as struct(street utf8, zip utf8!)"),
+            ("struct(a: utf8)", "`a:` is no name of a field; write struct(street utf8, zip utf8!)"),
+            ("struct(a utf8, a bool)", "a struct has two fields `a`"),
+            ("map(utf8, utf8)", "map columns are not in this version"),
+            (
+                "list(list(list(list(list(list(list(list(list(bool)))))))))",
+                "lists and structs stand in each other at most 8 deep",
+            ),
             ("utf8(10)", "utf8 takes no arguments"),
             ("decimal(12", "`decimal(12` has no closing `)`"),
         ] {

@@ -22,9 +22,9 @@ pub use limits::{EpochSettings, Limits, PluginLimits, StateSettings, SwapSetting
 pub use sink::{Sink, SinkMode};
 pub use source::{Column, ColumnOrigin, EventTime, EventTimeOrigin, RecordPart, Source};
 pub use step::{
-    AggregateCall, DedupStep, Emit, FileTable, GroupStep, HttpCache, JoinStep, JoinTime, JoinWord, Keep, LatestStep,
-    LookupStep, LookupTable, LookupWord, MatchesWord, PluginHttp, PluginStep, SampleStep, SessionGap, SessionsStep,
-    Showing, Step, StepKind, TopStep, Tumbling, WindowShape, WindowStep, WindowTime,
+    AggregateCall, DedupStep, Emit, FileTable, FlattenStep, GroupStep, HttpCache, JoinStep, JoinTime, JoinWord, Keep,
+    LatestStep, LookupStep, LookupTable, LookupWord, MatchesWord, PluginHttp, PluginStep, SampleStep, SessionGap,
+    SessionsStep, Showing, Step, StepKind, TopStep, Tumbling, WindowShape, WindowStep, WindowTime,
 };
 pub use test::{Crash, ExpectedRow, ExpectedValue, Feed, LATE_ROWS, Test};
 

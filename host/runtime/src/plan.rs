@@ -9,6 +9,7 @@ mod assign;
 mod by_key;
 mod changes;
 mod component;
+mod flatten;
 mod group;
 mod join;
 mod lookup;
@@ -362,6 +363,7 @@ impl Planner<'_> {
             StepKind::Select(columns) => self.select(columns, main)?,
             StepKind::Split(conditions) => self.split(conditions, main)?,
             StepKind::Sample(sample) => self.sample(sample, &inputs, main)?,
+            StepKind::Flatten(flatten) => self.flatten(flatten, main)?,
             StepKind::Dedup(dedup) => self.dedup(&step_id, dedup, main)?,
             StepKind::Latest(latest) => self.latest(&step_id, latest, main)?,
             StepKind::Top(top) => self.top(&step_id, top, main)?,

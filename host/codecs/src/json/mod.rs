@@ -15,11 +15,14 @@
 //! | date | `"2026-03-01"` |
 //! | timestamp | `"2026-03-01T10:00:10.000Z"`, the unit's digits, `Z` when the column has a zone. Read as well: an integer in the unit; other offsets; without a zone, no offset |
 //! | decimal | string with the scale's digits, `"10.00"` (a number is read as well) |
+//! | list | array |
+//! | struct | object; undeclared fields are skipped |
 //! | null | `null`; an absent field reads as null |
 
 mod decode;
 mod encode;
 mod keys;
+mod nested;
 mod read;
 mod scan;
 mod write;

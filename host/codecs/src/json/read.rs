@@ -4,6 +4,7 @@ use crate::codec::reject_code;
 use crate::column::{Column, Refused};
 use crate::column_set::Fault;
 use crate::json::keys::{Action, Object};
+use crate::json::nested::{Parts, Path, scalar};
 use crate::json::scan::{Scanner, Stop};
 
 /// Reads one payload. Whatever it has put when it stops is cut back by its caller.
@@ -117,36 +118,16 @@ impl Reader<'_, '_> {
     #[inline]
     fn value(&mut self, column: usize, at: At, depth: usize) -> Result<(), Stop> {
         let start = self.scanner.position();
-        let column = &mut self.columns[column];
-        let put = match self.scanner.peek() {
-            b'"' => column.put_text(self.scanner.string(self.scratch)?),
-            b'-' | b'0'..=b'9' => {
-                let number = self.scanner.number()?;
-                match (number.integer, number.float) {
-                    _ if column.wants_number_text() => column.put_number_text(number.text),
-                    (Some(integer), _) => column.put_i64(integer),
-                    (None, Some(float)) => column.put_f64(float),
-                    (None, None) => column.put_number_text(number.text),
-                }
-            }
-            b'n' => {
-                self.scanner.literal("null")?;
-                column.put_null()
-            }
-            b't' => {
-                self.scanner.literal("true")?;
-                column.put_bool(true)
-            }
-            b'f' => {
-                self.scanner.literal("false")?;
-                column.put_bool(false)
-            }
-            _ => {
-                self.scanner.skip(depth)?;
-                Err(Refused::WrongType)
-            }
-        };
-        put.map_err(|refused| self.refused(refused, at, self.scanner.text_from(start)))
+        match scalar(&mut self.scanner, self.scratch, &mut self.columns[column])? {
+            Some(put) => put.map_err(|refused| self.refused(refused, at, self.scanner.text_from(start))),
+            None => self.parts(column, at, depth),
+        }
+    }
+
+    fn parts(&mut self, column: usize, at: At, depth: usize) -> Result<(), Stop> {
+        let path = self.path(at);
+        let mut parts = Parts { scanner: &mut self.scanner, scratch: self.scratch };
+        parts.read(&mut self.columns[column], &Path::Field(&path), depth)
     }
 
     /// Nulls for every declared key of an object that this payload does not have.

@@ -3,14 +3,18 @@
 //! Invariant: what a writer appends is one valid JSON value that the decoder reads back as the same value, except
 //! that floats that JSON cannot write become null.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, BooleanArray};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_array::{Array, ArrayRef, BooleanArray};
+use arrow_buffer::NullBuffer;
+use arrow_schema::{DataType, Field, TimeUnit};
 use base64::Engine as _;
 
 use crate::civil::{self, TimestampWriter};
@@ -34,6 +38,29 @@ pub(crate) enum Writer<'a> {
     Decimal(&'a [i128], i8),
     Utf8(&'a [i32], &'a [u8]),
     Binary(&'a [i32], &'a [u8]),
+    List(&'a [i32], Box<Part<'a>>),
+    /// With each part's `,"name":`; the first one's comma becomes the brace.
+    Struct(Vec<(Vec<u8>, Part<'a>)>),
+}
+
+/// A column inside another.
+pub(crate) struct Part<'a> {
+    nulls: Option<&'a NullBuffer>,
+    writer: Writer<'a>,
+}
+
+impl<'a> Part<'a> {
+    fn new(array: &'a ArrayRef) -> Option<Self> {
+        Some(Self { nulls: array.nulls(), writer: Writer::new(array)? })
+    }
+
+    fn write(&mut self, row: usize, out: &mut Vec<u8>) {
+        if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
+            out.extend_from_slice(b"null");
+        } else {
+            self.writer.write(row, out);
+        }
+    }
 }
 
 fn values<T: ArrowPrimitiveType>(array: &dyn Array) -> &[T::Native] {
@@ -67,6 +94,20 @@ impl<'a> Writer<'a> {
             DataType::Binary => {
                 let array = array.as_binary::<i32>();
                 Self::Binary(array.value_offsets(), array.value_data())
+            }
+            DataType::List(_) => {
+                let array = array.as_list::<i32>();
+                Self::List(array.value_offsets(), Box::new(Part::new(array.values())?))
+            }
+            DataType::Struct(fields) => {
+                let parts = fields.iter().zip(array.as_struct().columns());
+                let part = |(field, array): (&Arc<Field>, &'a ArrayRef)| {
+                    let mut key = vec![b','];
+                    string(field.name().as_bytes(), &mut key);
+                    key.push(b':');
+                    Some((key, Part::new(array)?))
+                };
+                Self::Struct(parts.map(part).collect::<Option<_>>()?)
             }
             _ => return None,
         })
@@ -103,8 +144,34 @@ impl<'a> Writer<'a> {
                 out.push(b'"');
             }
             Self::Binary(offsets, bytes) => base64(slice(offsets, bytes, row), out),
+            Self::List(offsets, items) => list(offsets[row] as usize..offsets[row + 1] as usize, items, out),
+            Self::Struct(parts) => structure(parts, row, out),
         }
     }
+}
+
+fn list(range: Range<usize>, items: &mut Part<'_>, out: &mut Vec<u8>) {
+    out.push(b'[');
+    for item in range.clone() {
+        if item > range.start {
+            out.push(b',');
+        }
+        items.write(item, out);
+    }
+    out.push(b']');
+}
+
+fn structure(parts: &mut [(Vec<u8>, Part<'_>)], row: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    for (key, part) in parts {
+        out.extend_from_slice(key);
+        part.write(row, out);
+    }
+    match out.get_mut(start) {
+        Some(comma) => *comma = b'{',
+        None => out.push(b'{'),
+    }
+    out.push(b'}');
 }
 
 fn timestamps(array: &dyn Array, unit: TimeUnit) -> &[i64] {

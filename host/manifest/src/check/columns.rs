@@ -34,7 +34,7 @@ fn ttl(ttl: &Option<Spanned<Duration>>) -> Option<(&'static str, &Spanned<Durati
 fn lengths(kind: &StepKind) -> Vec<(&'static str, &Spanned<Duration>)> {
     match kind {
         StepKind::Plugin(_) | StepKind::Where(_) | StepKind::Select(_) => vec![],
-        StepKind::Split(_) | StepKind::Sample(_) | StepKind::Lookup(_) => vec![],
+        StepKind::Split(_) | StepKind::Sample(_) | StepKind::Flatten(_) | StepKind::Lookup(_) => vec![],
         StepKind::Dedup(dedup) => vec![("a time to live", &dedup.ttl)],
         StepKind::Latest(latest) => ttl(&latest.ttl).into_iter().collect(),
         StepKind::Top(top) => ttl(&top.ttl).into_iter().collect(),

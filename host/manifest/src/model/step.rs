@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod dedup;
+mod flatten;
 mod group;
 mod http;
 mod join;
@@ -18,6 +19,7 @@ mod window;
 
 pub use aggregate::AggregateCall;
 pub use dedup::{DedupStep, Keep};
+pub use flatten::FlattenStep;
 pub use group::GroupStep;
 pub use http::{HttpCache, PluginHttp};
 pub use join::{JoinStep, JoinTime, JoinWord, Tumbling};
@@ -50,6 +52,7 @@ const KINDS: &[&[&str]] = &[
     &["select"],
     &["split"],
     &["sample"],
+    &["flatten"],
     &["dedup"],
     &["latest"],
     &["top"],
@@ -84,7 +87,7 @@ impl Step {
     pub fn works_in_event_time(&self) -> bool {
         match &self.kind {
             StepKind::Plugin(_) | StepKind::Where(_) | StepKind::Select(_) => false,
-            StepKind::Split(_) | StepKind::Sample(_) | StepKind::Lookup(_) => false,
+            StepKind::Split(_) | StepKind::Sample(_) | StepKind::Flatten(_) | StepKind::Lookup(_) => false,
             StepKind::Top(top) => top.ttl.is_some(),
             StepKind::Dedup(_) | StepKind::Latest(_) | StepKind::Sessions(_) => true,
             StepKind::Window(window) => window.time == WindowTime::Event,
@@ -105,6 +108,7 @@ pub enum StepKind {
     /// Sends each row to the first output whose condition is true, or to [`REST_OUTPUT`].
     Split(Entries<Spanned<String>>),
     Sample(Box<SampleStep>),
+    Flatten(Box<FlattenStep>),
     Dedup(Box<DedupStep>),
     Latest(Box<LatestStep>),
     Top(Box<TopStep>),
@@ -124,6 +128,7 @@ impl StepKind {
             Self::Select(_) => "`select`",
             Self::Split(_) => "`split`",
             Self::Sample(_) => "`sample`",
+            Self::Flatten(_) => "`flatten`",
             Self::Dedup(_) => "`dedup`",
             Self::Latest(_) => "`latest`",
             Self::Top(_) => "`top`",
@@ -144,7 +149,7 @@ impl StepKind {
     pub fn named_outputs(&self) -> Option<Vec<&str>> {
         match self {
             Self::Plugin(_) => None,
-            Self::Where(_) | Self::Select(_) | Self::Sample(_) | Self::Lookup(_) => Some(vec![]),
+            Self::Where(_) | Self::Select(_) | Self::Sample(_) | Self::Flatten(_) | Self::Lookup(_) => Some(vec![]),
             Self::Split(conditions) => Some(conditions.names().chain([REST_OUTPUT]).collect()),
             Self::Dedup(_) | Self::Latest(_) | Self::Top(_) | Self::Sessions(_) => Some(vec![LATE_OUTPUT]),
             Self::Window(_) | Self::Group(_) => Some(vec![LATE_OUTPUT]),
@@ -173,6 +178,8 @@ struct StepKeys {
     split: Option<Entries<Expression>>,
     /// Keeps a share of the rows.
     sample: Option<SampleStep>,
+    /// Takes a list apart into rows, or a struct into columns.
+    flatten: Option<FlattenStep>,
     /// Lets one row of each key through.
     dedup: Option<DedupStep>,
     /// Keeps the newest row of each key.
@@ -236,6 +243,7 @@ impl TryFrom<StepKeys> for Step {
             StepKeys { select: Some(select), .. } => StepKind::Select(expressions(select)),
             StepKeys { split: Some(split), .. } => StepKind::Split(expressions(split)),
             StepKeys { sample: Some(sample), .. } => StepKind::Sample(Box::new(sample)),
+            StepKeys { flatten: Some(flatten), .. } => StepKind::Flatten(Box::new(flatten)),
             StepKeys { dedup: Some(dedup), .. } => StepKind::Dedup(Box::new(dedup)),
             StepKeys { latest: Some(latest), .. } => StepKind::Latest(Box::new(latest)),
             StepKeys { top: Some(top), .. } => StepKind::Top(Box::new(top)),

@@ -26,6 +26,8 @@ pub(super) fn takes_back(kind: &StepKind) -> bool {
 fn takes_changes(kind: &StepKind) -> bool {
     match kind {
         StepKind::Where(_) | StepKind::Select(_) | StepKind::Split(_) | StepKind::Sample(_) => true,
+        // The items of a replaced row would have to be taken back.
+        StepKind::Flatten(_) => false,
         // A plugin sees rows, not what they do: it could not tell a delete from a row.
         StepKind::Plugin(_) => false,
         StepKind::Dedup(_) | StepKind::Latest(_) | StepKind::Top(_) | StepKind::Sessions(_) => false,

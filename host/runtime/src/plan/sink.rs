@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use weir_codecs::{JsonEncodeOptions, JsonEncoder, RawEncoder};
-use weir_manifest::{Connector, DEAD_LETTERS, Fault, Format, Manifest, SinkMode, Spanned, nearest};
+use weir_manifest::{Binding, Connector, DEAD_LETTERS, Fault, Format, Manifest, SinkMode, Spanned, nearest, type_text};
 
 use super::{Output, Planner, Port, Purpose};
 
@@ -39,6 +39,7 @@ impl Planner<'_> {
                 self.purpose == Purpose::Test || binding.is_some_and(|binding| binding.connector.takes_columns());
             let planned =
                 PlannedSink { id: id.value.as_str().into(), from: Some(from), schema, upsert, takes_columns, format };
+            self.columns_fit(id, &planned, binding);
             if !takes_columns && let Err(error) = encoder(&planned.schema, &planned.format) {
                 self.fault(Fault::new(sink.from.span, "format", error));
             }
@@ -63,6 +64,20 @@ impl Planner<'_> {
             });
         }
         (sinks, dead_letters)
+    }
+
+    /// Database tables have no columns of columns.
+    fn columns_fit(&mut self, id: &Spanned<String>, sink: &PlannedSink, binding: Option<&Binding>) {
+        let database = binding.map(|binding| &binding.connector);
+        let Some(Connector::Sqlite(_) | Connector::Postgres(_)) = database else { return };
+        let nested = |field: &&Arc<Field>| matches!(field.data_type(), DataType::List(_) | DataType::Struct(_));
+        if let Some(field) = sink.schema.fields().iter().find(nested) {
+            let name = field.name();
+            let message =
+                format!("column `{name}` is {}, which a database table does not hold", type_text(field.data_type()));
+            let fault = Fault::new(id.span, "column-type", message);
+            self.fault(fault.next("`flatten` it, `select` parts of it, or write it to kafka, a file or parquet"));
+        }
     }
 
     fn upsert_key(&mut self, columns: &[Spanned<String>], schema: &SchemaRef) -> Vec<String> {

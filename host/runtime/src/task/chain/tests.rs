@@ -22,7 +22,7 @@ use crate::shared::TaskEvent;
 use crate::state_budget::StateBudget;
 use crate::status::PartitionMeter;
 use crate::task::source::ReadState;
-use crate::task::{EventTimeAssigner, EventTimeSpec, Exchange, SinkBuffer, SourceTask};
+use crate::task::{EventTimeAssigner, EventTimeSpec, Exchange, SinkBuffer, SourceTask, TimeOrigin};
 use crate::worker::{Activity, Task};
 
 /// Keeps what it was asked until the test answers.
@@ -213,7 +213,7 @@ impl Decoder for Offsets {
 
 fn source_task(chain: Chain, out: TaskOutput) -> SourceTask {
     let time = EventTimeSpec {
-        column: None,
+        origin: TimeOrigin::Record,
         optional: false,
         disorder_us: 0,
         max_future_us: i64::MAX / 2,

@@ -1,0 +1,186 @@
+//! `flatten`: the items of a list column as rows of their own, or the fields of a struct column as columns.
+//!
+//! Each row that comes out has the time, origin and other columns of the row that it is from, in the list's order. Copies
+//! are bounded: a row whose other columns would be copied into more than [`MAX_COPIED_BYTES`] is a reject.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_select::nullif::nullif;
+use arrow_select::take::take;
+use weir_stream::{Batch, Reject};
+
+use crate::operator::{Operator, Outputs, StepFault};
+
+/// The stage of its rejects.
+pub const STAGE: &str = "flatten";
+
+/// The most bytes that copies of one row's other columns may take.
+pub const MAX_COPIED_BYTES: usize = 4 << 20;
+
+/// Rows of one batch that comes out.
+const MAX_ROWS: usize = 8192;
+
+/// Lists with fewer items are not weighed: a record's own limit bounds them.
+const FEW_ITEMS: usize = 4;
+
+/// Takes one column apart.
+#[derive(Debug, Clone)]
+pub struct Flatten {
+    column: usize,
+    part: Part,
+    output: SchemaRef,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Items {
+        /// A row without items stays, with null in their place.
+        keep_empty: bool,
+    },
+    Fields,
+}
+
+impl Flatten {
+    /// Column `column`, a list, gives rows with one item each, called `name`.
+    ///
+    /// # Errors
+    /// What does not fit, in one sentence.
+    pub fn items(input: &SchemaRef, column: usize, name: &str, keep_empty: bool) -> Result<Self, String> {
+        let DataType::List(item) = input.field(column).data_type() else {
+            return Err(format!("`{}` is no list", input.field(column).name()));
+        };
+        let item = Field::new(name, item.data_type().clone(), item.is_nullable() || keep_empty);
+        let output = replaced(input, column, vec![Arc::new(item)])?;
+        Ok(Self { column, part: Part::Items { keep_empty }, output })
+    }
+
+    /// Column `column`, a struct, gives columns with the names of its fields behind `prefix`.
+    ///
+    /// # Errors
+    /// As [`Flatten::items`].
+    pub fn fields(input: &SchemaRef, column: usize, prefix: &str) -> Result<Self, String> {
+        let whole = input.field(column);
+        let DataType::Struct(fields) = whole.data_type() else {
+            return Err(format!("`{}` is no struct", whole.name()));
+        };
+        let field = |field: &FieldRef| {
+            let nullable = field.is_nullable() || whole.is_nullable();
+            Arc::new(Field::new(format!("{prefix}{}", field.name()), field.data_type().clone(), nullable))
+        };
+        let output = replaced(input, column, fields.iter().map(field).collect())?;
+        Ok(Self { column, part: Part::Fields, output })
+    }
+
+    pub fn output_schema(&self) -> &SchemaRef {
+        &self.output
+    }
+
+    fn take_items(&self, batch: &Batch, keep_empty: bool, out: &mut Outputs) -> Result<(), StepFault> {
+        let list = batch.columns.column(self.column).as_list::<i32>();
+        let (mut rows, mut items, mut rejects) = (Vec::new(), Vec::new(), Vec::new());
+        for row in 0..batch.rows() {
+            let range = if list.is_null(row) { 0..0 } else { range(list, row) };
+            if let Some(reason) = self.weigh(batch, row, range.len()) {
+                rejects.push(Reject::new(row as u32, "too-large", reason));
+                continue;
+            }
+            if range.is_empty() && keep_empty {
+                rows.push(row as u32);
+                items.push(None);
+            }
+            for item in range {
+                rows.push(row as u32);
+                items.push(Some(item as u32));
+                if rows.len() == MAX_ROWS {
+                    out.push(0, self.copies(batch, &std::mem::take(&mut rows), list, std::mem::take(&mut items))?);
+                }
+            }
+        }
+        out.push(0, self.copies(batch, &rows, list, items)?);
+        out.reject(STAGE, batch, rejects)
+    }
+
+    /// Why a row has too many items beside too much else.
+    fn weigh(&self, batch: &Batch, row: usize, items: usize) -> Option<String> {
+        if items < FEW_ITEMS {
+            return None;
+        }
+        let others = batch.columns.columns().iter().enumerate().filter(|(number, _)| *number != self.column);
+        let size = |array: &ArrayRef| array.slice(row, 1).to_data().get_slice_memory_size().unwrap_or(usize::MAX);
+        let bytes = others.fold(0_usize, |bytes, (_, array)| bytes.saturating_add(size(array)));
+        let copied = bytes.saturating_mul(items);
+        (copied > MAX_COPIED_BYTES).then(|| {
+            format!("{items} items beside {bytes} bytes make {copied} bytes of rows, the limit is {MAX_COPIED_BYTES}")
+        })
+    }
+
+    /// The named rows, each with an item.
+    fn copies(
+        &self,
+        batch: &Batch,
+        rows: &[u32],
+        list: &ListArray,
+        items: Vec<Option<u32>>,
+    ) -> Result<Batch, ArrowError> {
+        let (indices, items) = (UInt32Array::from(rows.to_vec()), UInt32Array::from(items));
+        let columns = batch.columns.columns().iter().enumerate();
+        let taken = columns.map(|(number, array)| match number == self.column {
+            true => take(list.values(), &items, None),
+            false => take(array, &indices, None),
+        });
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let columns = taken.collect::<Result<Vec<_>, _>>()?;
+        Ok(Batch {
+            columns: RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?,
+            event_times_us: rows.iter().map(|row| batch.event_times_us[*row as usize]).collect(),
+            watermarks_us: rows.iter().map(|row| batch.watermarks_us[*row as usize]).collect(),
+            origin: batch.origin.take(rows),
+            changes: batch.changes.take(rows),
+        })
+    }
+
+    fn take_fields(&self, batch: Batch) -> Result<Batch, ArrowError> {
+        let whole = batch.columns.column(self.column).as_struct();
+        let absent = whole.nulls().map(|nulls| arrow_array::BooleanArray::new(!nulls.inner(), None));
+        let field = |field: &ArrayRef| match &absent {
+            Some(absent) => nullif(field, absent),
+            None => Ok(Arc::clone(field)),
+        };
+        let fields = whole.columns().iter().map(field).collect::<Result<Vec<_>, _>>()?;
+        let mut columns = batch.columns.columns().to_vec();
+        columns.splice(self.column..=self.column, fields);
+        batch.with_columns(Arc::clone(&self.output), columns)
+    }
+}
+
+/// A schema with other columns in the place of one.
+fn replaced(input: &SchemaRef, column: usize, by: Vec<FieldRef>) -> Result<SchemaRef, String> {
+    let mut fields: Vec<FieldRef> = input.fields().iter().cloned().collect();
+    fields.splice(column..=column, by);
+    let twice =
+        fields.iter().enumerate().find(|(at, field)| fields[..*at].iter().any(|other| other.name() == field.name()));
+    match twice {
+        Some((_, field)) => Err(format!("there are two columns `{}` then", field.name())),
+        None => Ok(Arc::new(Schema::new(fields))),
+    }
+}
+
+fn range(list: &ListArray, row: usize) -> std::ops::Range<usize> {
+    let offsets = list.value_offsets();
+    offsets[row] as usize..offsets[row + 1] as usize
+}
+
+impl Operator for Flatten {
+    fn process(&mut self, batch: Batch, out: &mut Outputs) -> Result<(), StepFault> {
+        match self.part {
+            Part::Items { keep_empty } => self.take_items(&batch, keep_empty, out),
+            Part::Fields => {
+                out.push(0, self.take_fields(batch)?);
+                Ok(())
+            }
+        }
+    }
+}
