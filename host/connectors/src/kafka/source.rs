@@ -151,7 +151,9 @@ impl KafkaSource {
             ReadFrom::Start(Start::Earliest) => low,
             ReadFrom::Start(Start::Latest) => high,
             ReadFrom::Start(Start::At { timestamp_us }) => {
-                let (topic, timestamp_ms) = (&self.config.topic, -(-timestamp_us).div_euclid(1000));
+                // Records have no time before 1970, and to a broker -1 and -2 are the end and the beginning.
+                let timestamp_ms = -(-timestamp_us.max(0)).div_euclid(1000);
+                let topic = &self.config.topic;
                 let asked = link.client().offset_at(topic, partition as i32, timestamp_ms, self.timeout());
                 let found = asked.map_err(|error| source_error(&self.place(), &link.explain(error)))?;
                 found.map_or(high, |offset| offset.clamp(low, high))

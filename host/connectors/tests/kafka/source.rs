@@ -68,6 +68,9 @@ fn a_start_at_a_time_reads_from_the_first_record_that_is_not_older() {
         let mut source = KafkaSource::new(KafkaSourceConfig { start, ..topic.source_config() }).unwrap();
         assert_eq!(source.open(0, None).unwrap().position(), Some(expected.into()), "{after_us} us");
     }
+    // A millisecond before 1970 is what brokers call the end.
+    let config = KafkaSourceConfig { start: Start::At { timestamp_us: -1_000 }, ..topic.source_config() };
+    assert_eq!(KafkaSource::new(config).unwrap().open(0, None).unwrap().position(), Some(0.into()));
 }
 
 #[test]

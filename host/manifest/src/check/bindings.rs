@@ -117,7 +117,7 @@ fn source_binding(id: &Spanned<String>, source: &Source, binding: &Binding, faul
     if let Connector::Kafka(kafka) = &binding.connector
         && let Some(refresh) = kafka.refresh.as_ref().filter(|refresh| refresh.as_us() < LEAST_REFRESH.as_us())
     {
-        let message = format!("partitions are looked for every {LEAST_REFRESH} at most");
+        let message = format!("partitions are looked for at most every {LEAST_REFRESH}");
         faults.push(Fault::new(refresh.span, "out-of-range", message));
     }
     if let Connector::File(file) = &binding.connector {
