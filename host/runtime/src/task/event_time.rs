@@ -257,6 +257,30 @@ mod tests {
     }
 
     #[test]
+    fn a_row_on_which_the_expression_fails_is_refused_and_moves_nothing() {
+        let schema = Arc::new(Schema::new(vec![Field::new("sent", DataType::Utf8, true)]));
+        let sent = arrow_array::StringArray::from(vec![Some("5000"), Some("soon"), None, Some("3000")]);
+        let columns = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(sent)]).unwrap();
+        let expression = Expression::compile("to_timestamp_millis(cast(sent as bigint))", &schema).unwrap();
+        let spec = EventTimeSpec {
+            origin: TimeOrigin::Expression(expression),
+            optional: false,
+            disorder_us: 2 * SECOND,
+            max_future_us: 60 * SECOND,
+            max_jump_us: 3600 * SECOND,
+            idle_after_us: None,
+            alignment_us: None,
+        };
+        let records = SourceRecords { timestamps_us: vec![6 * SECOND; 4], ..SourceRecords::default() };
+        let mut assigner = EventTimeAssigner::new(spec, i64::MIN, i64::MIN);
+        let assigned = assigner.assign(&columns, &[0, 1, 2, 3], &records, 10 * SECOND);
+        assert_eq!((assigned.kept, assigned.event_times_us), (Some(vec![0, 3]), vec![5 * SECOND, 3 * SECOND]));
+        let codes: Vec<_> = assigned.rejects.iter().map(|reject| (reject.row, reject.code.as_ref())).collect();
+        assert_eq!(codes, [(1, "expression"), (2, "event-time-missing")]);
+        assert_eq!(assigner.watermark_us(), 3 * SECOND);
+    }
+
+    #[test]
     fn a_missing_or_negative_time_is_refused() {
         let (assigned, _) = assign(vec![None, Some(-1)], vec![0; 2], 0);
         let codes: Vec<_> = assigned.rejects.iter().map(|reject| reject.code.as_ref()).collect();
