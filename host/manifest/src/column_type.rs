@@ -99,9 +99,12 @@ fn list(arguments: &str, depth: usize) -> Result<DataType, String> {
 }
 
 fn structure(arguments: &str, depth: usize) -> Result<DataType, String> {
-    let mut fields: Vec<Field> = Vec::new();
-    for part in parts(arguments) {
-        let part = part.trim();
+    let parts = parts(arguments);
+    if parts.len() > MAX_STRUCT_FIELDS {
+        return Err(format!("a struct has at most {MAX_STRUCT_FIELDS} fields, not {}", parts.len()));
+    }
+    let mut fields: Vec<Field> = Vec::with_capacity(parts.len());
+    for part in parts.into_iter().map(str::trim) {
         let (name, type_text) = part.split_once(char::is_whitespace).ok_or_else(|| {
             format!("`{part}` in a struct is no name and type, such as struct(street utf8, zip utf8!)")
         })?;
@@ -113,9 +116,6 @@ fn structure(arguments: &str, depth: usize) -> Result<DataType, String> {
         }
         let column = part_type(type_text, depth)?;
         fields.push(Field::new(name, column.data_type, column.nullable));
-    }
-    if fields.len() > MAX_STRUCT_FIELDS {
-        return Err(format!("a struct has at most {MAX_STRUCT_FIELDS} fields, not {}", fields.len()));
     }
     Ok(DataType::Struct(fields.into()))
 }

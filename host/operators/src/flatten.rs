@@ -1,8 +1,10 @@
 //! `flatten`: the items of a list column as rows of their own, or the fields of a struct column as columns.
 //!
 //! Each row that comes out has the time, origin and other columns of the row that it is from, in the list's order. Copies
-//! are bounded: a row whose other columns would be copied into more than [`MAX_COPIED_BYTES`] is a reject.
+//! are bounded: a row whose other columns would be copied into more than [`MAX_COPIED_BYTES`] is a reject. What a row weighs
+//! is its own alone, so that whether it is refused does not depend on the batch that it came in.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -20,8 +22,9 @@ pub const STAGE: &str = "flatten";
 /// The most bytes that copies of one row's other columns may take.
 pub const MAX_COPIED_BYTES: usize = 4 << 20;
 
-/// Rows of one batch that comes out.
+/// Rows of one batch that comes out, and bytes of their copies.
 const MAX_ROWS: usize = 8192;
+const MAX_BATCH_BYTES: usize = 16 << 20;
 
 /// Lists with fewer items are not weighed: a record's own limit bounds them.
 const FEW_ITEMS: usize = 4;
@@ -80,52 +83,35 @@ impl Flatten {
 
     fn take_items(&self, batch: &Batch, keep_empty: bool, out: &mut Outputs) -> Result<(), StepFault> {
         let list = batch.columns.column(self.column).as_list::<i32>();
-        let (mut rows, mut items, mut rejects) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut copies, mut rejects) = (Copies::default(), Vec::new());
         for row in 0..batch.rows() {
             let range = if list.is_null(row) { 0..0 } else { range(list, row) };
-            if let Some(reason) = self.weigh(batch, row, range.len()) {
+            let bytes = self.bytes_beside(batch, row);
+            if let Some(reason) = too_large(range.len(), bytes) {
                 rejects.push(Reject::new(row as u32, "too-large", reason));
                 continue;
             }
-            if range.is_empty() && keep_empty {
-                rows.push(row as u32);
-                items.push(None);
-            }
-            for item in range {
-                rows.push(row as u32);
-                items.push(Some(item as u32));
-                if rows.len() == MAX_ROWS {
-                    out.push(0, self.copies(batch, &std::mem::take(&mut rows), list, std::mem::take(&mut items))?);
+            let empty = (range.is_empty() && keep_empty).then_some(None);
+            for item in range.map(|item| Some(item as u32)).chain(empty) {
+                copies.push(row as u32, item, bytes);
+                if copies.is_full() {
+                    out.push(0, self.copied(batch, list, std::mem::take(&mut copies))?);
                 }
             }
         }
-        out.push(0, self.copies(batch, &rows, list, items)?);
+        out.push(0, self.copied(batch, list, copies)?);
         out.reject(STAGE, batch, rejects)
     }
 
-    /// Why a row has too many items beside too much else.
-    fn weigh(&self, batch: &Batch, row: usize, items: usize) -> Option<String> {
-        if items < FEW_ITEMS {
-            return None;
-        }
-        let others = batch.columns.columns().iter().enumerate().filter(|(number, _)| *number != self.column);
-        let size = |array: &ArrayRef| array.slice(row, 1).to_data().get_slice_memory_size().unwrap_or(usize::MAX);
-        let bytes = others.fold(0_usize, |bytes, (_, array)| bytes.saturating_add(size(array)));
-        let copied = bytes.saturating_mul(items);
-        (copied > MAX_COPIED_BYTES).then(|| {
-            format!("{items} items beside {bytes} bytes make {copied} bytes of rows, the limit is {MAX_COPIED_BYTES}")
-        })
+    /// What a copy of a row takes beside the item.
+    fn bytes_beside(&self, batch: &Batch, row: usize) -> usize {
+        let columns = batch.columns.columns().iter().enumerate();
+        columns.filter(|(number, _)| *number != self.column).map(|(_, array)| byte_size(array, row..row + 1)).sum()
     }
 
-    /// The named rows, each with an item.
-    fn copies(
-        &self,
-        batch: &Batch,
-        rows: &[u32],
-        list: &ListArray,
-        items: Vec<Option<u32>>,
-    ) -> Result<Batch, ArrowError> {
-        let (indices, items) = (UInt32Array::from(rows.to_vec()), UInt32Array::from(items));
+    fn copied(&self, batch: &Batch, list: &ListArray, copies: Copies) -> Result<Batch, ArrowError> {
+        let Copies { rows, items, .. } = copies;
+        let (indices, items) = (UInt32Array::from(rows.clone()), UInt32Array::from(items));
         let columns = batch.columns.columns().iter().enumerate();
         let taken = columns.map(|(number, array)| match number == self.column {
             true => take(list.values(), &items, None),
@@ -137,8 +123,8 @@ impl Flatten {
             columns: RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?,
             event_times_us: rows.iter().map(|row| batch.event_times_us[*row as usize]).collect(),
             watermarks_us: rows.iter().map(|row| batch.watermarks_us[*row as usize]).collect(),
-            origin: batch.origin.take(rows),
-            changes: batch.changes.take(rows),
+            origin: batch.origin.take(&rows),
+            changes: batch.changes.take(&rows),
         })
     }
 
@@ -156,6 +142,50 @@ impl Flatten {
     }
 }
 
+/// Rows that come out: which row of the batch each is from, and its item.
+#[derive(Default)]
+struct Copies {
+    rows: Vec<u32>,
+    items: Vec<Option<u32>>,
+    bytes: usize,
+}
+
+impl Copies {
+    fn push(&mut self, row: u32, item: Option<u32>, bytes: usize) {
+        self.rows.push(row);
+        self.items.push(item);
+        self.bytes += bytes;
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() >= MAX_ROWS || self.bytes >= MAX_BATCH_BYTES
+    }
+}
+
+/// Why a row has too many items beside too much else.
+fn too_large(items: usize, bytes: usize) -> Option<String> {
+    let copied = bytes.saturating_mul(items);
+    (items >= FEW_ITEMS && copied > MAX_COPIED_BYTES).then(|| {
+        format!("{items} items beside {bytes} bytes make {copied} bytes of rows, the limit is {MAX_COPIED_BYTES}")
+    })
+}
+
+/// Bytes of some rows of a column; recursion ends where the column's type does.
+fn byte_size(array: &ArrayRef, rows: Range<usize>) -> usize {
+    let between = |offsets: &[i32]| offsets[rows.start] as usize..offsets[rows.end] as usize;
+    let offsets_bytes = rows.len() * size_of::<i32>();
+    match array.data_type() {
+        DataType::Utf8 => offsets_bytes + between(array.as_string::<i32>().value_offsets()).len(),
+        DataType::Binary => offsets_bytes + between(array.as_binary::<i32>().value_offsets()).len(),
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            offsets_bytes + byte_size(list.values(), between(list.value_offsets()))
+        }
+        DataType::Struct(_) => array.as_struct().columns().iter().map(|part| byte_size(part, rows.clone())).sum(),
+        other => rows.len() * other.primitive_width().unwrap_or(1),
+    }
+}
+
 /// A schema with other columns in the place of one.
 fn replaced(input: &SchemaRef, column: usize, by: Vec<FieldRef>) -> Result<SchemaRef, String> {
     let mut fields: Vec<FieldRef> = input.fields().iter().cloned().collect();
@@ -168,7 +198,7 @@ fn replaced(input: &SchemaRef, column: usize, by: Vec<FieldRef>) -> Result<Schem
     }
 }
 
-fn range(list: &ListArray, row: usize) -> std::ops::Range<usize> {
+fn range(list: &ListArray, row: usize) -> Range<usize> {
     let offsets = list.value_offsets();
     offsets[row] as usize..offsets[row + 1] as usize
 }

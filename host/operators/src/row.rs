@@ -40,7 +40,10 @@ impl RowFormat {
             let kept = field.data_type();
             let takes = kept.is_primitive() || matches!(kept, DataType::Boolean | DataType::Utf8 | DataType::Binary);
             if !takes {
-                return Err(format!("column `{}` is {}, which no state keeps", field.name(), type_name(kept)));
+                let (name, kept) = (field.name(), type_name(kept));
+                return Err(format!(
+                    "column `{name}` is {kept}, which no state keeps; leave it out in a `select` before"
+                ));
             }
         }
         Ok(Self { schema: schema.clone() })

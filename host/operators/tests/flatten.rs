@@ -99,6 +99,28 @@ fn a_row_whose_copies_would_take_too_much_is_a_reject() {
     assert!(out.rejects[0].reason.starts_with("100 items beside "), "{}", out.rejects[0].reason);
 }
 
+#[test]
+fn what_a_row_weighs_is_its_own_alone() {
+    // The other lists of all rows, copied for each item of one, would be far too much.
+    let lists = list(&[Some(&[7; 100][..]); 1000]);
+    let batch = batch(vec![("items", Arc::new(lists.clone())), ("others", Arc::new(lists))]);
+    let mut out = Outputs::default();
+    Flatten::items(&batch.schema(), 0, "items", false).unwrap().process(batch, &mut out).unwrap();
+    assert!(out.rejects.is_empty(), "{}", out.rejects[0].reason);
+    assert_eq!(out.batches.iter().map(|(_, batch)| batch.rows()).sum::<usize>(), 100_000);
+}
+
+#[test]
+fn large_copies_come_in_batches_of_fewer_rows() {
+    let lists = list(&[Some(&[1; 4][..]); 20]);
+    let texts = vec!["x".repeat(MAX_COPIED_BYTES / 4 - 100); 20];
+    let batch = batch(vec![("items", Arc::new(lists)), ("text", Arc::new(StringArray::from(texts)))]);
+    let mut out = Outputs::default();
+    Flatten::items(&batch.schema(), 0, "items", false).unwrap().process(batch, &mut out).unwrap();
+    let rows: Vec<usize> = out.batches.iter().map(|(_, batch)| batch.rows()).collect();
+    assert_eq!(rows, [17, 17, 17, 17, 12], "16 MiB and a row at most");
+}
+
 fn address() -> (SchemaRef, Batch) {
     let fields: Fields =
         vec![Field::new("street", DataType::Utf8, true), Field::new("zip", DataType::Utf8, false)].into();

@@ -178,7 +178,13 @@ fn finish(
         return Err(fault("this is always null and has no type; write cast(null as int)".to_owned(), whole));
     }
     if !is_column_type(&data_type) {
-        let message = format!("this gives {}, which no column can hold; cast it", type_name(&data_type));
+        let name = type_name(&data_type);
+        let message = match data_type {
+            DataType::List(_) | DataType::Struct(_) => {
+                format!("this gives {name}, which no expression may; take a part of it, or `flatten` it before")
+            }
+            _ => format!("this gives {name}, which no column can hold; cast it"),
+        };
         return Err(fault(message, whole));
     }
     let nullable = physical.nullable(input).map_err(explain)?;

@@ -42,17 +42,22 @@ fn flatten(step: &FlattenStep, input: &Side) -> Result<Flatten, Fault> {
             Err(Fault::new(place, "wrong-key", message))
         })
     };
-    let made = match schema.field(column).data_type() {
+    let (made, way_out) = match schema.field(column).data_type() {
         DataType::List(_) => {
             misplaced(&of_structs, "list")?;
             let item = step.item.as_ref().unwrap_or(name);
-            Flatten::items(schema, column, item, step.keep_empty.as_ref().is_some_and(|keep| keep.value))
+            let keep_empty = step.keep_empty.as_ref().is_some_and(|keep| keep.value);
+            (Flatten::items(schema, column, item, keep_empty), "give the item's column another name: `as: item`")
         }
         DataType::Struct(_) => {
             misplaced(&of_lists, "struct")?;
-            Flatten::fields(schema, column, step.prefix.as_ref().map_or("", |prefix| prefix.value.as_str()))
+            let prefix = step.prefix.as_ref().map_or("", |prefix| prefix.value.as_str());
+            (Flatten::fields(schema, column, prefix), "give the fields a prefix of their own: `prefix: at_`")
         }
-        other => Err(format!("`{}` is {}; lists and structs can be taken apart", name.value, type_text(other))),
+        other => {
+            let message = format!("`{}` is {}; lists and structs can be taken apart", name.value, type_text(other));
+            return Err(Fault::new(name.span, "flatten", message));
+        }
     };
-    made.map_err(|message| Fault::new(name.span, "flatten", message))
+    made.map_err(|message| Fault::new(name.span, "flatten", message).next(way_out))
 }

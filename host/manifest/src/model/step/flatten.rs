@@ -19,5 +19,6 @@ pub struct FlattenStep {
     /// Of a list: a row without items stays, with null as its item. Default false.
     pub keep_empty: Option<Spanned<bool>>,
     /// Of a struct: what stands before the names of its fields. Default nothing.
+    #[schemars(extend("x-format" = "column-name"))]
     pub prefix: Option<Spanned<String>>,
 }
