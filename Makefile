@@ -62,7 +62,8 @@ bench: plugins
 	cd tests/bench && for bench in json crossing operators epoch-log; do \
 		$(CARGO) run --release -p weir-bench-$$bench || exit; done; \
 		$(CARGO) run --release -p weir-bench-operators -- memory
-	cd tests/bench && WEIR_BIN=$(RELEASE)/weir $(CARGO) run --release -p weir-bench-restart
+	cd tests/bench && for what in '' throughput; do \
+		WEIR_BIN=$(RELEASE)/weir $(CARGO) run --release -p weir-bench-restart -- $$what || exit; done
 	cd tests/bench && $(CARGO) build --release -p weir-bench-kafka -p weir-bench-spine -p weir-bench-nexmark
 	@for plugin in count-char channel-id split-url; do \
 		$(RELEASE)/weir plugin build tests/bench/nexmark/plugins/$$plugin || exit; done

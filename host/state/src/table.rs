@@ -25,6 +25,7 @@
 //! Nothing here does I/O, and nothing knows what the values mean.
 
 mod bucketed;
+mod buckets;
 mod cold;
 mod cold_keys;
 pub mod growth;
@@ -84,9 +85,15 @@ pub trait Slots {
     /// What is wrong with the bytes, when they are not a value that [`Slots::write`] made.
     fn read(&mut self, slot: usize, value: &[u8]) -> Result<(), String>;
 
+    /// Reads something of the slot, so that it is in the cache soon.
+    fn prefetch(&self, _slot: usize) {}
+
     /// Bytes held.
     fn byte_size(&self) -> usize;
 }
+
+/// Changed slots whose memory is read side by side before they are written one by one.
+const SEALED_TOGETHER: usize = 16;
 
 /// Why stored bytes cannot become state again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

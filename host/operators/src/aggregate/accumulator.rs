@@ -2,6 +2,8 @@
 //!
 //! Invariant: a slot that no value has reached holds the fold's neutral value and is not `seen`.
 
+use std::hint::black_box;
+
 use arrow_schema::DataType;
 use weir_state::table::growth;
 
@@ -324,6 +326,27 @@ impl Accumulator {
             Self::ExtremeI128(fold, _) => fold.resize(slots),
             Self::ExtremeBytes { values, .. } => growth::resize(values, slots, None),
             Self::Cells(column) => column.resize(slots),
+        }
+    }
+
+    /// Reads the slot's number, so that it is in the cache soon.
+    pub(super) fn prefetch(&self, slot: usize) {
+        fn read<T: Copy>(values: &[T], slot: usize) {
+            black_box(values[slot]);
+        }
+        match self {
+            Self::Count(counts) => read(counts, slot),
+            Self::SumI64(sum) => read(&sum.fold.values, slot),
+            Self::SumU64(sum) => read(&sum.fold.values, slot),
+            Self::SumI128(sum) => read(&sum.fold.values, slot),
+            Self::SumF64(fold) | Self::ExtremeF64(fold, _) => read(&fold.values, slot),
+            Self::MeanInteger(mean) | Self::MeanI128 { mean, .. } => read(&mean.sum.fold.values, slot),
+            Self::MeanF64(mean) => read(&mean.sum.fold.values, slot),
+            Self::ExtremeI64(fold, _) => read(&fold.values, slot),
+            Self::ExtremeU64(fold, _) => read(&fold.values, slot),
+            Self::ExtremeI128(fold, _) => read(&fold.values, slot),
+            // What they hold lies elsewhere.
+            Self::ExtremeBytes { .. } | Self::Cells(_) => {}
         }
     }
 

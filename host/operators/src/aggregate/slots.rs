@@ -40,6 +40,10 @@ impl Slots for Accumulators {
         if rest.is_empty() { Ok(()) } else { Err(format!("{} bytes are left over", rest.len())) }
     }
 
+    fn prefetch(&self, slot: usize) {
+        self.columns.iter().for_each(|column| column.prefetch(slot));
+    }
+
     fn byte_size(&self) -> usize {
         self.columns.iter().map(Accumulator::byte_size).sum()
     }

@@ -3,10 +3,15 @@
 //! Invariant: slots are given in order of first appearance and never reused; `key(slot)` is the key that was
 //! given the slot. Keys are compared by their bytes, so equal bytes are one key and nothing else is.
 
-use hashbrown::HashTable;
+use std::hint::black_box;
+
 use weir_stream::key;
 
+use super::buckets::Buckets;
 use super::growth;
+
+/// A smaller index is in the cache anyway: hundreds of its neighbours fit there.
+const PREFETCH_KEYS: usize = 256;
 
 /// Where keys end in the arena. Keys of one width, the common case, need no offsets.
 #[derive(Debug, Clone)]
@@ -18,8 +23,7 @@ enum Ends {
 /// A set of keys, each with a slot.
 #[derive(Debug, Clone)]
 pub struct KeyIndex {
-    /// Slots by the hash of their key. Of a hash hashbrown keeps 7 bits: few keys are compared in vain.
-    table: HashTable<u32>,
+    buckets: Buckets,
     arena: Vec<u8>,
     ends: Ends,
     len: usize,
@@ -27,7 +31,7 @@ pub struct KeyIndex {
 
 impl Default for KeyIndex {
     fn default() -> Self {
-        Self { table: HashTable::new(), arena: Vec::new(), ends: Ends::Fixed(0), len: 0 }
+        Self { buckets: Buckets::default(), arena: Vec::new(), ends: Ends::Fixed(0), len: 0 }
     }
 }
 
@@ -49,7 +53,33 @@ impl KeyIndex {
     /// The slot of `key`, whose hash is `hash` (`weir_stream::key::hash`), if the key is known.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        self.table.find(spread(hash), |slot| equal(self.key(*slot), key)).copied()
+        self.buckets.find(hash, |slot| equal(self.key(slot), key))
+    }
+
+    /// Reads what look-ups of keys of these hashes will read, all of it side by side: one after the other each look-up
+    /// would wait for memory several times. `also` gets the slot of most of those that are known.
+    #[inline]
+    pub fn prefetch(&self, hashes: impl Iterator<Item = u64> + Clone, mut also: impl FnMut(u32)) {
+        if !self.is_large() {
+            return;
+        }
+        hashes.clone().for_each(|hash| self.buckets.prefetch(hash));
+        for slot in hashes.filter_map(|hash| self.buckets.likely(hash)) {
+            self.prefetch_key(slot);
+            also(slot);
+        }
+    }
+
+    /// Whether it is worth while to prefetch.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.len >= PREFETCH_KEYS
+    }
+
+    /// Reads the key's first byte.
+    #[inline]
+    pub fn prefetch_key(&self, slot: u32) {
+        black_box(self.key(slot).first().copied());
     }
 
     /// The slot of `key`, given now if the key is new.
@@ -65,18 +95,16 @@ impl KeyIndex {
     fn insert(&mut self, hash: u64, key: &[u8]) -> u32 {
         let slot = u32::try_from(self.len).expect("a bucket of one key group holds fewer than 2^32 keys");
         self.push_key(key);
-        let Self { table, arena, ends, .. } = self;
-        let rehash = |slot: &u32| spread(key::hash(key_at(arena, ends, *slot as usize)));
-        table.insert_unique(spread(hash), slot, rehash);
+        let Self { buckets, arena, ends, .. } = self;
+        buckets.insert(hash, slot, |slot| key::hash(key_at(arena, ends, slot as usize)));
         slot
     }
 
     /// Lets [`KeyIndex::find`] no longer find the key of `slot`; the slot keeps its key.
     pub(super) fn forget(&mut self, slot: u32) {
-        let hash = key::hash(self.key(slot));
-        if let Ok(entry) = self.table.find_entry(spread(hash), |other| *other == slot) {
-            entry.remove();
-        }
+        let Self { buckets, arena, ends, .. } = self;
+        let hash_of = |slot: u32| key::hash(key_at(arena, ends, slot as usize));
+        buckets.remove(hash_of(slot), slot, hash_of);
     }
 
     fn push_key(&mut self, key: &[u8]) {
@@ -103,7 +131,7 @@ impl KeyIndex {
             Ends::Fixed(_) => 0,
             Ends::Variable(ends) => ends.capacity() * size_of::<u64>(),
         };
-        self.table.allocation_size() + self.arena.capacity() + ends
+        self.buckets.byte_size() + self.arena.capacity() + ends
     }
 }
 
@@ -116,13 +144,6 @@ fn key_at<'a>(arena: &'a [u8], ends: &Ends, slot: usize) -> &'a [u8] {
             &arena[start as usize..ends[slot] as usize]
         }
     }
-}
-
-/// All keys of one table share a key group and so, with a power of two of them, the hash's low bits; hashbrown
-/// picks its bucket by exactly those. Turned, the bucket comes from bits that differ.
-#[inline]
-pub(super) fn spread(hash: u64) -> u64 {
-    hash.rotate_right(16)
 }
 
 /// Compares keys; those of 8 to 16 bytes (one number, one timestamp) without a call.

@@ -3,7 +3,7 @@
 //! Invariant: the value columns have one slot per key, and a slot is in the dirty list exactly when its mark is set.
 
 use super::index::KeyIndex;
-use super::{DeltaWriter, Slots, TableError};
+use super::{DeltaWriter, SEALED_TOGETHER, Slots, TableError};
 
 /// Keys, values by slot, and the slots touched since the last seal. Keys never leave one by one.
 #[derive(Debug, Clone)]
@@ -60,7 +60,8 @@ impl<S: Slots> KeyTable<S> {
 
     /// Appends to `found` the slot of every key, new keys included, and marks them as touched. The caller then
     /// updates the values of those slots.
-    pub fn touch<'k>(&mut self, keys: impl Iterator<Item = (u64, &'k [u8])>, found: &mut Vec<u32>) {
+    pub fn touch<'k>(&mut self, keys: impl Iterator<Item = (u64, &'k [u8])> + Clone, found: &mut Vec<u32>) {
+        self.index.prefetch(keys.clone().map(|(hash, _)| hash), |_| {});
         for (hash, key) in keys {
             let slot = self.index.find_or_insert(hash, key);
             self.mark(slot);
@@ -90,15 +91,22 @@ impl<S: Slots> KeyTable<S> {
         delta: &mut dyn DeltaWriter,
     ) {
         let prefix = stored.len();
-        for slot in self.dirty.drain(..) {
-            self.marks[slot as usize / 64] = 0;
-            stored.truncate(prefix);
-            stored.extend_from_slice(self.index.key(slot));
-            value.clear();
-            self.slots.write(slot as usize, value);
-            delta.put(key_group, stored, value);
-            self.durable = true;
+        for slots in self.dirty.chunks(SEALED_TOGETHER) {
+            if self.index.is_large() {
+                slots.iter().for_each(|slot| self.index.prefetch_key(*slot));
+                slots.iter().for_each(|slot| self.slots.prefetch(*slot as usize));
+            }
+            for slot in slots {
+                self.marks[*slot as usize / 64] = 0;
+                stored.truncate(prefix);
+                stored.extend_from_slice(self.index.key(*slot));
+                value.clear();
+                self.slots.write(*slot as usize, value);
+                delta.put(key_group, stored, value);
+                self.durable = true;
+            }
         }
+        self.dirty.clear();
         stored.truncate(prefix);
     }
 

@@ -13,11 +13,10 @@ mod cold;
 
 use std::ops::Range;
 
-use hashbrown::HashTable;
 use weir_stream::key;
 
+use super::buckets::Buckets;
 use super::cold_keys::ColdKeys;
-use super::index::spread;
 use super::{DeltaWriter, TableError};
 
 /// What is stored per key.
@@ -48,7 +47,7 @@ pub struct MapTable<V> {
 #[derive(Debug, Clone)]
 struct KeyMap<V> {
     /// Slots by the hash of their key.
-    table: HashTable<u32>,
+    table: Buckets,
     slots: Vec<Slot<V>>,
     /// Slots without a key.
     free: Vec<u32>,
@@ -73,7 +72,7 @@ struct Slot<V> {
 
 impl<V> Default for KeyMap<V> {
     fn default() -> Self {
-        let (table, slots, cold) = (HashTable::new(), Vec::new(), ColdKeys::default());
+        let (table, slots, cold) = (Buckets::default(), Vec::new(), ColdKeys::default());
         Self { table, slots, free: Vec::new(), dirty: Vec::new(), removed: Vec::new(), heap_bytes: 0, cold }
     }
 }
@@ -216,7 +215,7 @@ impl<V: StateValue> MapTable<V> {
 
 impl<V: StateValue> KeyMap<V> {
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        self.table.find(spread(hash), |slot| &*self.slots[*slot as usize].key == key).copied()
+        self.table.find(hash, |slot| &*self.slots[slot as usize].key == key)
     }
 
     fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
@@ -268,16 +267,14 @@ impl<V: StateValue> KeyMap<V> {
             }
         };
         let Self { table, slots, .. } = self;
-        table.insert_unique(spread(hash), number, |slot| spread(key::hash(&slots[*slot as usize].key)));
+        table.insert(hash, number, |slot| key::hash(&slots[slot as usize].key));
         number
     }
 
     /// The slot's value is gone already, and its bytes are no longer counted.
     fn take_out(&mut self, hash: u64, number: u32, note: bool) {
         let Self { table, slots, .. } = self;
-        if let Ok(entry) = table.find_entry(spread(hash), |slot| *slot == number) {
-            entry.remove();
-        }
+        table.remove(hash, number, |slot| key::hash(&slots[slot as usize].key));
         let slot = &mut slots[number as usize];
         let key = std::mem::take(&mut slot.key);
         self.heap_bytes -= key.len();
@@ -324,7 +321,7 @@ impl<V: StateValue> KeyMap<V> {
     fn byte_size(&self) -> usize {
         let lists = (self.free.capacity() + self.dirty.capacity()) * size_of::<u32>();
         let slots = self.slots.capacity() * size_of::<Slot<V>>();
-        self.table.allocation_size() + slots + lists + self.heap_bytes + self.cold.byte_size()
+        self.table.byte_size() + slots + lists + self.heap_bytes + self.cold.byte_size()
     }
 }
 

@@ -16,7 +16,7 @@ use std::ops::Range;
 use weir_stream::key;
 
 use super::cold_keys::ColdKeys;
-use super::{DeltaWriter, KeyIndex, Slots, TableError};
+use super::{DeltaWriter, KeyIndex, SEALED_TOGETHER, Slots, TableError};
 
 /// Fewer empty slots than this are not worth the work.
 const COMPACT_MIN: usize = 64;
@@ -245,6 +245,12 @@ impl<S: CompactSlots> SlotGroup<S> {
         self.index.find(hash, key)
     }
 
+    /// Reads what [`SlotGroup::find`] of keys of these hashes will read (see [`KeyIndex::prefetch`]).
+    #[inline]
+    pub fn prefetch(&self, hashes: impl Iterator<Item = u64> + Clone, mut also: impl FnMut(&S, usize)) {
+        self.index.prefetch(hashes, |slot| also(&self.slots, slot as usize));
+    }
+
     /// The slot of a key that is not held yet, with the value of a key without rows.
     pub fn insert(&mut self, hash: u64, key: &[u8]) -> u32 {
         let slot = self.index.find_or_insert(hash, key);
@@ -310,14 +316,21 @@ impl<S: CompactSlots> SlotGroup<S> {
             delta.delete(key_group, &key);
         }
         let touched = self.dirty.len();
-        for slot in self.dirty.drain(..) {
-            if self.marks.clear(slot) {
-                self.recent.set(slot);
-                value.clear();
-                self.slots.write(slot as usize, value);
-                delta.put(key_group, self.index.key(slot), value);
+        for slots in self.dirty.chunks(SEALED_TOGETHER) {
+            if self.index.is_large() {
+                slots.iter().for_each(|slot| self.index.prefetch_key(*slot));
+                slots.iter().for_each(|slot| self.slots.prefetch(*slot as usize));
+            }
+            for slot in slots {
+                if self.marks.clear(*slot) {
+                    self.recent.set(*slot);
+                    value.clear();
+                    self.slots.write(*slot as usize, value);
+                    delta.put(key_group, self.index.key(*slot), value);
+                }
             }
         }
+        self.dirty.clear();
         // An epoch that touched most keys, such as the first one, is no measure for those behind it.
         self.dirty.shrink_to(2 * touched);
         self.removed.shrink_to(2 * touched);

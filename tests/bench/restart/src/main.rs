@@ -1,11 +1,13 @@
-//! How long a pipeline with a large state takes from its start to the first new result in the target: `weir run` with a
-//! group-by over millions of keys is stopped, gets some records more, and is started again.
+//! What a large state costs a pipeline, against one of the same kind with ten thousand keys in the same run: `weir run` with
+//! a group-by over millions of keys.
 //!
-//! Units: seconds of wall time from the start of the process to the epoch that holds the new result being in SQLite; beside
-//! it the time until a pipeline of the same kind with twenty thousand keys is as far, in the same run. Files are in the page
-//! cache.
+//! * Without a word: it is stopped, gets some records more, and is started again. Seconds of wall time from the start of the
+//!   process to the epoch that holds the new result being in SQLite.
+//! * `throughput`: records of random keys, all of them held. Events per CPU-second of the whole process, epochs of a second.
 //!
-//!     WEIR_BIN=target/release/weir cargo run --release -p weir-bench-restart -- [thousands of keys] [restarts]
+//! Files are in the page cache.
+//!
+//!     WEIR_BIN=target/release/weir cargo run --release -p weir-bench-restart -- [throughput] [thousands of keys] [times]
 
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
@@ -27,6 +29,12 @@ const SETTLED: Duration = Duration::from_secs(3);
 /// Rows that come before each restart, of keys that are held: some of them reach the target.
 const MORE: u64 = 20_000;
 
+/// What is compared with.
+const FEW_KEYS: u64 = 10_000;
+
+/// Rows whose cost is measured.
+const MEASURED: u64 = 4_000_000;
+
 /// A first run reads every key.
 const LOADING: Duration = Duration::from_secs(1_800);
 
@@ -44,7 +52,7 @@ steps:
   some: { from: totals, sample: { share: 0.1%, by: [key] } }
 sinks:
   table: { from: some, upsert: [key] }
-state: { memory: 8GiB, epoch: { interval: 100ms } }
+state: { memory: 8GiB, epoch: { interval: INTERVAL } }
 profiles:
   only:
     events: { file: { path: in.jsonl } }
@@ -53,33 +61,79 @@ profiles:
 ";
 
 fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u64>());
-    let keys = arguments.next().transpose()?.unwrap_or(10_000) * 1_000;
-    let restarts = arguments.next().transpose()?.unwrap_or(3);
+    let mut arguments = std::env::args().skip(1).peekable();
+    let throughput = arguments.next_if(|argument| argument == "throughput").is_some();
+    let mut numbers = arguments.map(|argument| argument.parse::<u64>());
+    let keys = numbers.next().transpose()?.unwrap_or(10_000) * 1_000;
+    let times = numbers.next().transpose()?.unwrap_or(3);
     let root = std::env::temp_dir().join(format!("weir-bench-restart-{}", std::process::id()));
-    let measured = [MORE, keys].map(|keys| measure(&root.join(keys.to_string()), keys, restarts));
+    let measure = if throughput { measure_throughput } else { measure_restart };
+    let measured = [FEW_KEYS, keys].map(|keys| measure(&root.join(keys.to_string()), keys, times));
     fs::remove_dir_all(&root)?;
     let [few, many] = measured;
     let (few, many) = (few?, many?);
-    println!("best of {restarts} restarts to the first new result: {keys} keys {many:.2} s, {MORE} keys {few:.2} s");
+    if throughput {
+        let share = 100.0 * many / few;
+        println!(
+            "best of {times}, events per CPU-second: {keys} keys {many:.0}, {FEW_KEYS} keys {few:.0}: {share:.0} %"
+        );
+    } else {
+        println!(
+            "best of {times} restarts to the first new result: {keys} keys {many:.2} s, {FEW_KEYS} keys {few:.2} s"
+        );
+    }
     Ok(())
 }
 
-fn measure(folder: &Path, keys: u64, restarts: u64) -> Result<f64> {
+/// Writes rows of these keys behind the others.
+fn append(folder: &Path, mut keys: impl Iterator<Item = u64>) -> Result<()> {
+    let mut input = BufWriter::new(OpenOptions::new().create(true).append(true).open(folder.join("in.jsonl"))?);
+    keys.try_for_each(|key| writeln!(input, "{{\"key\":{key},\"n\":1,\"at\":\"2026-03-01T00:00:00Z\"}}"))?;
+    Ok(input.flush()?)
+}
+
+/// A pipeline that has read a row of every key.
+fn loaded(folder: &Path, keys: u64, interval: &str) -> Result<Running> {
     fs::create_dir_all(folder)?;
-    fs::write(folder.join("pipeline.yaml"), PIPELINE)?;
-    let mut input = BufWriter::new(File::create(folder.join("in.jsonl"))?);
-    (0..keys).try_for_each(|key| writeln!(input, "{{\"key\":{key},\"n\":1,\"at\":\"2026-03-01T00:00:00Z\"}}"))?;
-    input.flush()?;
+    fs::write(folder.join("pipeline.yaml"), PIPELINE.replace("INTERVAL", interval))?;
+    append(folder, 0..keys)?;
     let began = Instant::now();
     let mut running = Running::start(folder)?;
-    running.wait_for(|status| number(status, "\"totals\":{\"rows_in\":") == Some(keys), LOADING)?;
-    let mut exposed = running.stop()?;
-    println!("{keys} keys: first run {:.1} s, stopped at epoch {exposed}", began.elapsed().as_secs_f64());
+    running.wait_for_rows(keys)?;
+    println!("{keys} keys: first run {:.1} s", began.elapsed().as_secs_f64());
+    Ok(running)
+}
+
+/// Events per CPU-second, the best of so many times.
+fn measure_throughput(folder: &Path, keys: u64, times: u64) -> Result<f64> {
+    let mut running = loaded(folder, keys, "1s")?;
+    running.settle()?;
+    let (mut rows, mut state, mut best) = (keys, 1_u64, 0.0_f64);
+    for _ in 0..times {
+        // Knuth's multiplier: every key is as likely, neighbours are far apart.
+        let random = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % keys
+        });
+        let began = running.cpu_s()?;
+        append(folder, random.take(MEASURED as usize))?;
+        rows += MEASURED;
+        running.wait_for_rows(rows)?;
+        running.settle()?;
+        let per_second = MEASURED as f64 / (running.cpu_s()? - began);
+        println!("{keys} keys: {per_second:.0} events per CPU-second");
+        best = best.max(per_second);
+    }
+    running.stop()?;
+    Ok(best)
+}
+
+/// Seconds, the best of so many restarts.
+fn measure_restart(folder: &Path, keys: u64, restarts: u64) -> Result<f64> {
+    let mut exposed = loaded(folder, keys, "100ms")?.stop()?;
     let mut best = f64::MAX;
     for _ in 0..restarts {
-        let mut input = OpenOptions::new().append(true).open(folder.join("in.jsonl"))?;
-        (0..MORE).try_for_each(|key| writeln!(input, "{{\"key\":{key},\"n\":1,\"at\":\"2026-03-01T00:00:00Z\"}}"))?;
+        append(folder, 0..MORE)?;
         let began = Instant::now();
         let mut running = Running::start(folder)?;
         running.wait_for(|status| number(status, EXPOSED) > Some(exposed), Duration::from_secs(300))?;
@@ -136,8 +190,21 @@ impl Running {
         Ok(())
     }
 
-    /// Stops it once nothing moves any more, and answers the last epoch in the target.
-    fn stop(mut self) -> Result<u64> {
+    fn wait_for_rows(&mut self, rows: u64) -> Result<()> {
+        self.wait_for(|status| number(status, "\"totals\":{\"rows_in\":") == Some(rows), LOADING)
+    }
+
+    /// CPU time of the process so far, in seconds.
+    fn cpu_s(&self) -> Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let (_, behind_name) = stat.rsplit_once(')').ok_or("a line of /proc")?;
+        // User and system time are the 14th and 15th fields, in hundredths of a second; the name is the second.
+        let ticks = behind_name.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        Ok(ticks.sum::<std::result::Result<u64, _>>()? as f64 / 100.0)
+    }
+
+    /// Waits until nothing moves any more, and answers the last epoch in the target.
+    fn settle(&mut self) -> Result<u64> {
         let epochs = || {
             let status = self.status()?;
             Some((number(&status, "\"durable_epoch\":")?, number(&status, EXPOSED)?))
@@ -150,7 +217,11 @@ impl Running {
                 (last, since) = (now, Instant::now());
             }
         }
-        let (_, exposed) = last.ok_or("the pipeline ended before it was stopped")?;
+        Ok(last.ok_or("the pipeline ended before it was stopped")?.1)
+    }
+
+    fn stop(mut self) -> Result<u64> {
+        let exposed = self.settle()?;
         let mut stream = TcpStream::connect(&self.admin)?;
         let head = format!("POST /pipeline/stop HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.admin);
         let request = format!("{head}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}");

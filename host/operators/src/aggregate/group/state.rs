@@ -4,6 +4,8 @@
 //! rows are taken back the number of its rows (8 bytes), and the aggregates as [`Accumulators`] store them; numbers are
 //! little-endian.
 
+use std::hint::black_box;
+
 use weir_state::table::{CompactSlots, Slots, growth};
 
 use crate::aggregate::accumulator::keep;
@@ -63,6 +65,11 @@ impl Slots for GroupState {
             rows[slot] = i64::from_le_bytes(take(&mut rest)?);
         }
         self.accumulators.read(slot, rest)
+    }
+
+    fn prefetch(&self, slot: usize) {
+        black_box(self.last_us[slot]);
+        self.accumulators.prefetch(slot);
     }
 
     fn byte_size(&self) -> usize {

@@ -5,11 +5,11 @@
 
 use std::io;
 
-use hashbrown::HashTable;
 use weir_stream::key;
 
-use super::{KeyMap, MapTable, StateValue, spread};
+use super::{KeyMap, MapTable, StateValue};
 use crate::spill::Spill;
+use crate::table::buckets::Buckets;
 use crate::table::{Leaving, PieceWriter, TableError, evict_around};
 
 impl<V: StateValue> MapTable<V> {
@@ -157,11 +157,11 @@ impl<V: StateValue> KeyMap<V> {
         self.free = Vec::new();
         self.slots.retain(|slot| slot.value.is_some());
         self.slots.shrink_to_fit();
-        self.table = HashTable::with_capacity(self.slots.len());
+        self.table = Buckets::default();
         let Self { table, slots, .. } = self;
-        let hash = |number: &u32| spread(key::hash(&slots[*number as usize].key));
+        let hash = |number: u32| key::hash(&slots[number as usize].key);
         for number in 0..slots.len() as u32 {
-            table.insert_unique(hash(&number), number, hash);
+            table.insert(hash(number), number, hash);
         }
     }
 }
