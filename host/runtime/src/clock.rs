@@ -12,6 +12,11 @@ pub fn monotonic() -> Monotonic {
     Arc::new(move || start.elapsed().as_nanos() as u64)
 }
 
+/// CPU time of the thread that asks: a plugin is not slow because the machine is busy or a service lets it wait.
+pub fn cpu_time() -> Monotonic {
+    Arc::new(|| weir_sandbox::thread_cpu_time().as_nanos() as u64)
+}
+
 #[derive(Debug, Clone)]
 pub enum Clock {
     Machine { start: Instant },

@@ -9,10 +9,10 @@ use crate::operator::StepFault;
 /// Rows of one epoch that one step may quarantine because its function failed on them.
 pub const MAX_POISONED_ROWS: u32 = 16;
 
-/// Time of one epoch that one step may spend on finding them.
+/// Time of one epoch that one step may spend on finding them, by the clock that the budget was given.
 pub const BISECTION_TIME_MS: u64 = 2000;
 
-/// Nanoseconds since some fixed moment; the runtime's door to the clock.
+/// Nanoseconds since some fixed moment, or of a thread's CPU time; the runtime's door to the clock.
 pub type Monotonic = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// The bounds of one step's search for guilty rows, renewed every epoch.

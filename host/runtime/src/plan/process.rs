@@ -7,7 +7,7 @@ use weir_operators::{KeyEncoder, KeyedOperator, ProcessLimits, ProcessSpec, Proc
 use weir_stream::KeyedContract;
 
 use super::{PlannedKeyed, PlannedPlugin};
-use crate::clock::monotonic;
+use crate::clock::cpu_time;
 
 pub(super) struct PlannedProcess {
     pub(super) plugin: PlannedPlugin,
@@ -29,7 +29,7 @@ impl PlannedKeyed for PlannedProcess {
             key: self.key_encoder(0, key_groups)?.fields().to_vec(),
             contract: Arc::clone(&self.contract),
             limits: self.limits,
-            clock: monotonic(),
+            clock: cpu_time(),
         };
         Ok(Box::new(ProcessStep::new(spec, owned)?))
     }

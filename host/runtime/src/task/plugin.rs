@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use arrow_array::{ArrayRef, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use weir_operators::transform::Monotonic;
 use weir_operators::{BisectionBudget, Operator, Outputs, StepFault, TransformStep, Waiting, WaitingLimits};
 use weir_stream::source::Waker;
 use weir_stream::{Batch, TransformFactory};
@@ -15,7 +14,7 @@ use weir_stream::{Batch, TransformFactory};
 use super::own_thread::OwnThread;
 
 use crate::barrier::SwapOrder;
-use crate::clock::monotonic;
+use crate::clock::{cpu_time, monotonic};
 use crate::reject_watch::{Judged, RejectLimit, RejectWatch};
 use crate::shared::{Shared, TaskEvent, TaskFault};
 
@@ -246,9 +245,7 @@ fn instantiate(
         let digest = Arc::clone(factory.digest());
         TaskFault::Plugin { step: step(), digest, fault }
     })?;
-    // What a plugin waits for services is not its time.
-    let clock = if factory.waits() { cpu_time() } else { monotonic() };
-    let mut budget = BisectionBudget::new(clock);
+    let mut budget = BisectionBudget::new(cpu_time());
     budget.set_watching(watching);
     TransformStep::new(transform, factory.contract(), &site.input, budget)
         .map_err(|fault| TaskFault::Internal { step: step(), message: fault.to_string() })
@@ -257,11 +254,6 @@ fn instantiate(
 fn own_thread(step: &Arc<str>, transform: TransformStep) -> Result<OwnThread<TransformStep>, TaskFault> {
     OwnThread::spawn(step, transform)
         .map_err(|error| TaskFault::Internal { step: Arc::clone(step), message: format!("no thread: {error}") })
-}
-
-/// Of the thread that asks.
-fn cpu_time() -> Monotonic {
-    Arc::new(|| weir_sandbox::thread_cpu_time().as_nanos() as u64)
 }
 
 /// The schema of an output that also says which digest made each row.
