@@ -40,6 +40,7 @@ pub use test::{Expectation, ExpectedColumns, Fed, PlannedTest};
 
 use crate::gate::GateSite;
 use crate::lookup::TableFile;
+use crate::status::StatusBoard;
 
 /// Where rows come from: an output of a source or step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,6 +123,9 @@ pub trait PlannedWaiting: Send + Sync {
     fn limits(&self) -> WaitingLimits {
         WaitingLimits::default()
     }
+
+    /// Where the step says from now on that it waits for something that is away.
+    fn tell(&self, _board: &Arc<StatusBoard>) {}
 }
 
 /// A step with state by key, planned.
@@ -174,6 +178,13 @@ impl PlannedStep {
             PlannedKind::Plugin(plugin) => Some(plugin),
             PlannedKind::Keyed(keyed) => keyed.plugin(),
             PlannedKind::Stateless(_) | PlannedKind::Waiting(_) => None,
+        }
+    }
+
+    /// A step that waits says so on this board from now on.
+    pub fn tell(&self, board: &Arc<StatusBoard>) {
+        if let PlannedKind::Waiting(waiting) = &self.kind {
+            waiting.tell(board);
         }
     }
 

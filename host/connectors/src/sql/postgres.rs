@@ -3,6 +3,7 @@
 //! An answered epoch survives a crash of the server: `synchronous_commit` is put back on where a server has it off.
 //! A server that does not answer within [`ANSWER_PATIENCE`] counts as lost.
 
+mod reader;
 mod values;
 
 use std::future::Future;
@@ -13,6 +14,8 @@ use arrow_array::RecordBatch;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Row};
 use weir_stream::{ExposeOutcome, Sink, SinkEpoch, SinkError, SinkPosition, SinkReject};
+
+pub use reader::PostgresReader;
 
 use super::SqlTarget;
 use super::database::{Database, DatabaseError, Dialect, Kind, Operation, Value};

@@ -4,6 +4,8 @@
 //! be gone after a power cut, and the store, which then believes it exposed, would refuse the target. One sync an
 //! epoch is what the promise costs.
 
+mod reader;
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +17,8 @@ use arrow_schema::DataType;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
 use weir_stream::{ExposeOutcome, Sink, SinkEpoch, SinkError, SinkPosition, SinkReject};
+
+pub use reader::SqliteReader;
 
 use super::SqlTarget;
 use super::database::{Database, DatabaseError, Dialect, Kind, Operation, Value};

@@ -24,7 +24,9 @@ pub use group::GroupStep;
 pub use http::{HttpCache, PluginHttp};
 pub use join::{JoinStep, JoinTime, JoinWord, Tumbling};
 pub use latest::LatestStep;
-pub use lookup::{FileTable, LookupStep, LookupTable, LookupWord, MatchesWord};
+pub use lookup::{
+    FileTable, LookupCache, LookupStep, LookupTable, LookupWord, MatchesWord, PostgresTable, SqliteTable,
+};
 pub use plugin::PluginStep;
 pub use sample::SampleStep;
 pub use sessions::SessionsStep;
