@@ -16,6 +16,9 @@ pub const MAX_KEYS_PER_QUESTION: usize = 1_000;
 /// Most columns of one answer: SQLite's functions take no more arguments.
 const MAX_ANSWERED: usize = 60;
 
+/// Most columns of a key: those of all keys of a question must be within SQLite's 32,766 parameters.
+const MAX_KEY_COLUMNS: usize = 16;
+
 /// What is asked of a table.
 #[derive(Debug, Clone)]
 pub struct Question {
@@ -67,9 +70,10 @@ impl Question {
     /// # Errors
     /// For people, why not.
     pub fn check(&self) -> Result<(), String> {
-        match self.values.len() {
-            0..=MAX_ANSWERED => Ok(()),
-            more => Err(format!("{more} columns are looked up, at most {MAX_ANSWERED} can be")),
+        match (self.key.len(), self.values.len()) {
+            (0..=MAX_KEY_COLUMNS, 0..=MAX_ANSWERED) => Ok(()),
+            (0..=MAX_KEY_COLUMNS, more) => Err(format!("{more} columns are looked up, at most {MAX_ANSWERED} can be")),
+            (more, _) => Err(format!("the key has {more} columns, at most {MAX_KEY_COLUMNS} can be asked with")),
         }
     }
 

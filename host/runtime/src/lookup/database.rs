@@ -211,3 +211,6 @@ impl Rows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,7 +92,8 @@ fn statement(question: &Quoted, keys: usize) -> String {
             DataType::Boolean => format!(
                 "'{name}', json(CASE WHEN t.{column} THEN 'true' WHEN NOT t.{column} THEN 'false' ELSE 'null' END)"
             ),
-            _ => format!("'{name}', t.{column}"),
+            // Columns have no types of their own here: a blob is no JSON at all, and would fail the whole question.
+            _ => format!("'{name}', CASE typeof(t.{column}) WHEN 'blob' THEN json('[]') ELSE t.{column} END"),
         }
     };
     let object = question.values.iter().map(value).collect::<Vec<_>>().join(", ");
