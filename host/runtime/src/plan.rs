@@ -5,6 +5,7 @@
 //! input is unknown, because the step before it is faulty, is not looked at: one cause, one fault.
 
 mod aggregate;
+mod aggregate_plugin;
 mod assign;
 mod by_key;
 mod changes;
@@ -380,8 +381,8 @@ impl Planner<'_> {
             StepKind::Top(top) => self.top(&step_id, top, main)?,
             StepKind::Sessions(sessions) => self.sessions(&step_id, sessions, main)?,
             StepKind::Plugin(plugin) => self.plugin(&step_id, plugin, PluginUse::Step, main, manifest)?,
-            StepKind::Window(window) => self.window(&step_id, window, main)?,
-            StepKind::Group(group) => self.group(&step_id, group, main)?,
+            StepKind::Window(window) => self.window(&step_id, window, main, manifest)?,
+            StepKind::Group(group) => self.group(&step_id, group, main, manifest)?,
             StepKind::Join(join) => self.join(&step_id, join, main, sides.get(1)?)?,
             StepKind::Lookup(lookup) => self.lookup(&step_id, lookup, main, manifest)?,
         };

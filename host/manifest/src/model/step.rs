@@ -17,7 +17,7 @@ mod sessions;
 mod top;
 mod window;
 
-pub use aggregate::AggregateCall;
+pub use aggregate::{AggregateCall, AggregateOf, AggregatePlugin};
 pub use dedup::{DedupStep, Keep};
 pub use flatten::FlattenStep;
 pub use group::GroupStep;
@@ -194,7 +194,8 @@ struct StepKeys {
     key: Option<Vec<Expression>>,
     /// Which rows belong together in time.
     window: Option<WindowKeys>,
-    /// The result's columns: name to an aggregate call such as `sum(quantity)`, or to a call with a condition.
+    /// The result's columns: name to an aggregate call such as `sum(quantity)`, to a call with a condition, or to a
+    /// plugin.
     #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = column_names()))]
     aggregate: Option<Entries<AggregateCall>>,
     /// Without a window: how long a key without new rows is held, in event time.
