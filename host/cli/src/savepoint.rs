@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use weir_runtime::savepoint::{self, Description, SavepointError, SinkChoice};
-use weir_runtime::{Disk, Purpose, RealDisk};
+use weir_runtime::{Disk, Outside, Purpose, RealDisk};
 
 use crate::client::Server;
 use crate::load::{self, ManifestArgs};
@@ -48,7 +48,7 @@ pub struct RestoreArgs {
     #[arg(long)]
     state: Option<PathBuf>,
     /// What becomes of a sink: overwrite (an upsert is written over), fresh (the target is new), keep-from-epoch (the
-    /// target holds nothing newer than the savepoint). Each sink of the savepoint needs one.
+    /// target stays: rows that it holds are made again and kept back). Each sink of the savepoint needs one.
     #[arg(long = "sink", value_name = "NAME=CHOICE", value_parser = sink_choice)]
     sinks: Vec<(String, SinkChoice)>,
     /// Let go of the stored state of a step; it begins empty. May be given several times.
@@ -94,7 +94,8 @@ fn restore(args: &RestoreArgs, format: Format) -> Result<(), Failure> {
     let state = args.state.clone().unwrap_or_else(|| crate::default_state_dir(&plan.pipeline));
     let sinks: BTreeMap<String, SinkChoice> = args.sinks.iter().cloned().collect();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let restored = savepoint::restore(&disk, &plan, &args.folder, &state, &sinks, &args.drop_state_of);
+    let bindings = Outside::default().bindings;
+    let restored = savepoint::restore(&disk, (&plan, &*bindings), &args.folder, &state, &sinks, &args.drop_state_of);
     let restored = restored.map_err(|error| failure(&error))?;
     if format == Format::Json {
         return output::print_json(&restored);

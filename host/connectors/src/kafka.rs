@@ -8,6 +8,7 @@ mod errors;
 mod link;
 mod native;
 mod partition;
+mod producer_properties;
 mod progress;
 mod reader;
 mod records;

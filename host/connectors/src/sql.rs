@@ -34,7 +34,6 @@ mod apply;
 mod database;
 mod operations;
 mod postgres;
-mod question;
 mod read;
 mod sink;
 mod sqlite;
@@ -44,10 +43,9 @@ use arrow_schema::SchemaRef;
 
 use crate::identity::SinkIdentity;
 
-pub use postgres::{PostgresReader, PostgresSink};
-pub use question::{AnsweredRow, MAX_KEYS_PER_QUESTION, Question, TableReader};
+pub use postgres::PostgresSink;
 pub use read::{TableRows, read_postgres_table, read_sqlite_table};
-pub use sqlite::{SqliteReader, SqliteSink};
+pub use sqlite::SqliteSink;
 
 /// How rows become rows of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]

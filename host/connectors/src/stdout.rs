@@ -69,7 +69,7 @@ mod tests {
         let entry = |epoch: u64, line: &str| {
             let values: Payloads = [line.as_bytes()].into_iter().collect();
             let block = PayloadBlock { values, keys: None, timestamps_us: vec![0] };
-            SinkEpoch { epoch, previous: epoch - 1, data: Arc::new(SinkData::Payloads(vec![block])) }
+            SinkEpoch { epoch, previous: epoch - 1, cut: None, data: Arc::new(SinkData::Payloads(vec![block])) }
         };
         let mut sink = StdoutSink::to(Vec::new());
         assert_eq!(sink.recover(4).unwrap(), SinkPosition::Epoch(4));

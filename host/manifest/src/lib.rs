@@ -8,6 +8,7 @@ mod check;
 mod column_type;
 mod entries;
 mod fault;
+mod logic;
 mod model;
 mod read;
 mod render;

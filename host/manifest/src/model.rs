@@ -22,13 +22,13 @@ pub use limits::{EpochSettings, Limits, PluginLimits, StateSettings, SwapSetting
 pub use sink::{Sink, SinkMode};
 pub use source::{Column, ColumnOrigin, EventTime, EventTimeOrigin, RecordPart, Source};
 pub use step::{
-    AggregateCall, AggregateOf, AggregatePlugin, DedupStep, Emit, FileTable, FlattenStep, GroupStep, HttpCache,
-    JoinStep, JoinTime, JoinWord, Keep, LatestStep, LookupCache, LookupStep, LookupTable, LookupWord, MatchesWord,
-    PluginHttp, PluginStep, PostgresTable, SampleStep, SessionGap, SessionsStep, Showing, SqliteTable, Step, StepKind,
-    TopStep, Tumbling, WindowShape, WindowStep, WindowTime,
+    AggregateCall, DedupStep, Emit, FileTable, FlattenStep, GroupStep, HttpCache, JoinStep, JoinTime, JoinWord, Keep,
+    LatestStep, LookupStep, LookupTable, LookupWord, MatchesWord, PluginHttp, PluginStep, SampleStep, SessionGap,
+    SessionsStep, Showing, Step, StepKind, TopStep, Tumbling, WindowShape, WindowStep, WindowTime,
 };
 pub use test::{Crash, ExpectedRow, ExpectedValue, Feed, LATE_ROWS, Test};
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -91,6 +91,9 @@ pub struct Manifest {
     /// Faults that stop nothing, such as a step that no one reads.
     #[serde(skip)]
     pub warnings: Vec<Fault>,
+    /// What makes rows, as text by source, step and (`-> NAME`) sink: equal texts make equal rows.
+    #[serde(skip)]
+    pub logic: BTreeMap<String, String>,
     #[serde(skip)]
     pub(crate) texts: Arc<Texts>,
 }

@@ -7,6 +7,7 @@ use weir_state::StateDelta;
 use weir_stream::time::InputTime;
 use weir_stream::{DeadLetter, Position, SinkData, Transform, TransformFactory};
 
+use crate::cut::Cut;
 use crate::function::{Function, Instance};
 use crate::reject_watch::Judged;
 
@@ -23,12 +24,19 @@ pub struct Barrier {
     /// Steps whose version is watched behind this marker, those of `swaps` among them, and what the version before made
     /// of its newest rows.
     pub watched: Vec<(Arc<str>, Judged)>,
+    /// How far event time was once before this marker, by keyed step, where a run makes again what targets hold.
+    pub reach: Option<Arc<Cut>>,
 }
 
 impl Barrier {
     /// The version that a step changes to.
     pub fn order(&self, step: &str) -> Option<&Arc<SwapOrder>> {
         self.swaps.iter().find(|order| *order.step == *step)
+    }
+
+    /// The watermark that a keyed step had come to by then.
+    pub fn reach(&self, step: &str) -> Option<i64> {
+        self.reach.as_ref()?.stages.get(step).copied()
     }
 
     /// What the version before is measured by, if the step's version is watched.
@@ -66,15 +74,19 @@ impl SwapOrder {
         let Function::Rows(factory) = &self.function else { return None };
         let instance = self.take_instance().and_then(|instance| match instance {
             Instance::Rows(instance) => Some(instance),
-            Instance::Keyed(_) | Instance::Aggregate(_) => None,
+            Instance::Keyed(_) => None,
         });
         Some((factory, instance))
     }
 
     /// The version and an instance for a keyed step.
     pub fn keyed(&self) -> Option<NextFunction> {
-        let instance = self.take_instance();
-        self.function.in_keyed_step(instance)
+        let Function::Keyed(factory) = &self.function else { return None };
+        let instance = self.take_instance().and_then(|instance| match instance {
+            Instance::Keyed(instance) => Some(instance),
+            Instance::Rows(_) => None,
+        });
+        Some(NextFunction { factory: Arc::clone(factory), instance })
     }
 }
 

@@ -8,6 +8,8 @@ mod ending;
 mod gathering;
 mod pausing;
 mod recovery;
+mod replaying;
+mod sealing;
 mod swapping;
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,9 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select, tick};
-use weir_checkpoint::{Effect, Input, Limits, Protocol, SealedEpoch};
+use weir_checkpoint::{Effect, Input, Limits, Protocol};
 use weir_state::EpochRecord;
-use weir_stream::{Bug, SinkData, SinkEpoch, SinkReject};
+use weir_stream::SinkEpoch;
 
 use crate::barrier::Barrier;
 use crate::log_writer::{LogCommand, LogEvent, Owed};
@@ -30,6 +32,8 @@ use crate::status::{PipelineState, StatusBoard};
 pub use ending::{CrashPoint, Outcome};
 pub use gathering::DeadLetterSink;
 pub use recovery::{RecoveredSink, Recovery};
+pub use replaying::Replay;
+use replaying::Replaying;
 pub use swapping::{SwapRequest, SwapResult, Watch};
 
 /// How often time and progress are looked at.
@@ -75,6 +79,10 @@ pub struct Wiring {
 pub struct SinkWiring {
     pub name: Arc<str>,
     pub commands: Sender<SinkCommand>,
+    /// Whether the same input makes exactly as many rows for it again: they are appended.
+    pub exact: bool,
+    /// What makes its rows, as a [`crate::cut::Cut`] says it.
+    pub logic: BTreeMap<String, String>,
 }
 
 pub struct Coordinator {
@@ -99,6 +107,8 @@ pub struct Coordinator {
     finishing: bool,
     fault: Option<Outcome>,
     grown: Option<(Arc<str>, u32)>,
+    generation: u64,
+    replaying: Replaying,
 }
 
 impl Coordinator {
@@ -124,6 +134,8 @@ impl Coordinator {
             finishing: false,
             fault: None,
             grown: None,
+            generation: recovery.generation,
+            replaying: recovery.replay.map_or(Replaying::No, Replaying::Reading),
             wiring,
         };
         coordinator.carry_out(effects);
@@ -181,7 +193,8 @@ impl Coordinator {
         self.gathering.expect(id, snapshot);
         let watched = self.swaps.watched_behind(id);
         self.wiring.status.sealing(id);
-        self.wiring.shared.inject(Barrier { id, last, snapshot, swaps, watched });
+        let reach = self.stages_to_reach(id);
+        self.wiring.shared.inject(Barrier { id, last, snapshot, swaps, watched, reach });
     }
 
     fn task_event(&mut self, event: TaskEvent) {
@@ -195,63 +208,6 @@ impl Coordinator {
             TaskEvent::PartitionsAdded { source, partitions } => self.grow(source, partitions),
             TaskEvent::Failed(fault) => self.task_failed(fault),
         }
-    }
-
-    /// All parts of a barrier are in: number the epoch, if something happened, and build its record.
-    fn seal(&mut self, barrier: u64) {
-        let Some(contents) = self.gathering.finish(barrier, &mut self.meta) else { return };
-        let dead_letters = self.wiring.dead_letters.as_ref().map(|sink| sink.number);
-        let rejects = self.rejects.take();
-        let mut outbox: Vec<(usize, u64)> =
-            contents.outputs.iter().map(|(sink, data)| (*sink, gathering::byte_size(data))).collect();
-        let letters = !contents.dead_letters.is_empty() || !rejects.is_empty();
-        if let (true, Some(sink)) = (letters, dead_letters) {
-            outbox.push((sink, gathering::LETTER_BYTES * (contents.dead_letters.len() + rejects.len()) as u64));
-        }
-        let swapped = self.swaps.sealed(barrier, self.protocol.assigned() + 1, &mut self.meta);
-        let changed = contents.changed || letters || swapped;
-        // The record must be ready before the protocol's effects name it.
-        if changed {
-            self.wiring.status.sealed(barrier, self.protocol.assigned() + 1);
-            self.number(contents, rejects);
-        }
-        self.input(Input::Sealed { barrier, epoch: SealedEpoch { changed, outbox } });
-    }
-
-    fn number(&mut self, contents: gathering::Contents, rejects: Vec<(usize, SinkReject)>) {
-        let epoch = self.protocol.assigned() + 1;
-        for (sink, reject) in &rejects {
-            if let Some(stored) = self.meta.sinks.get_mut(&*self.wiring.sinks[*sink].name) {
-                stored.rejects_through = stored.rejects_through.max(reject.epoch);
-            }
-        }
-        self.rejects.sealed(epoch, &rejects);
-        let mut outputs = contents.outputs;
-        let letters =
-            gathering::letters(&self.wiring.pipeline, epoch, contents.dead_letters, rejects, &self.wiring.sinks);
-        if let Some(sink) = self.wiring.dead_letters.as_ref().filter(|_| !letters.is_empty()) {
-            outputs.push((sink.number, sink.encode(&letters)));
-        }
-        self.wiring.status.dead_letters(letters.len() as u64);
-        let mut outbox = Vec::with_capacity(outputs.len());
-        for (sink, data) in outputs {
-            outbox.extend(self.owe(sink, epoch, data));
-        }
-        if let Some((key_group, deltas)) = contents.snapshot {
-            self.snapshots.insert(epoch, LogCommand::Snapshot { key_group, epoch, deltas });
-        }
-        self.meta_at_append.insert(epoch, self.meta.clone());
-        let record = EpochRecord { epoch, meta: Vec::new(), deltas: contents.deltas, outbox: Vec::new() };
-        self.sealed.insert(epoch, (record, outbox));
-    }
-
-    fn owe(&mut self, sink: usize, epoch: u64, data: SinkData) -> Option<Owed> {
-        let stored = self.meta.sinks.get_mut(&*self.wiring.sinks[sink].name)?;
-        let newest = std::mem::replace(&mut stored.newest, epoch);
-        let previous = if Bug::PreviousIsEpochBefore.is_in() { epoch - 1 } else { newest };
-        let entry = Arc::new(SinkEpoch { epoch, previous, data: Arc::new(data) });
-        self.owed[sink].insert(epoch, Arc::clone(&entry));
-        Some(Owed { sink: stored.number, entry })
     }
 
     fn append(&mut self, epoch: u64) {
@@ -388,6 +344,7 @@ impl Coordinator {
             self.input(Input::Progressed { rows, bytes });
         }
         self.watch_state_budget();
+        self.watch_replay();
         self.input(Input::Tick { now_us: self.started.elapsed().as_micros() as u64 });
         let ended = self.wiring.shared.ended.load(std::sync::atomic::Ordering::Acquire);
         if ended == self.wiring.source_tasks && !self.finishing && self.stop_deadline.is_none() {

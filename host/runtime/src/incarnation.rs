@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, unbounded};
 use weir_checkpoint::Limits;
 use weir_sandbox::SandboxEngine;
 use weir_state::{Identity, OpenError, Recovered, Spill, Store};
@@ -20,13 +20,15 @@ use weir_stream::{PartitionReader, SinkError, Source, SourceError};
 use crate::channel::Wake;
 use crate::control::Control;
 use crate::coordinator::{
-    Command, Coordinator, CrashPoint, DeadLetterSink, Outcome, RecoveredSink, Recovery, SinkWiring, Wiring,
+    Command, Coordinator, CrashPoint, DeadLetterSink, Outcome, RecoveredSink, Recovery, Replay, SinkWiring, Wiring,
 };
+use crate::cut::logic;
 use crate::log_writer;
 use crate::lookup;
 use crate::meta::{EpochMeta, MetaError};
 use crate::outside::Outside;
 use crate::plan::Plan;
+use crate::renumbered::renumbered;
 use crate::shared::{Shared, TaskFault};
 use crate::sink_runner::{self, SinkCommand};
 use crate::state_budget::StateBudget;
@@ -101,7 +103,8 @@ pub fn run(
     let status = control.status();
     let (mut store, recovered, mut meta) = open_state(plan, setup)?;
     let _tables = lookup::open(plan, status)?;
-    let (readers, sources) = open_sources(plan, setup, &meta, control, commands)?;
+    let replay = Replay::next(&meta);
+    let (readers, sources) = open_sources(plan, setup, (&meta, replay.as_ref()), control, commands)?;
     let key_groups = store.identity().key_groups;
     let plugins = plugins::resolve(plan, engine, &store.plugins(), overrides, &mut meta)?;
 
@@ -117,21 +120,21 @@ pub fn run(
     let sinks = recover_sinks(plan, &mut meta, &mut store, &recovered.outbox)?;
     status.restore(&meta, recovered.last_epoch);
     plugins::open_gate(plan, setup, engine, &plugins, store.plugins(), &assembled.instances, control);
-    let identities: Vec<String> = plan.sinks.iter().map(|planned| meta.sink_identity(&planned.id)).collect();
+    let (sinks_wired, sink_threads, sink_events) = start_sinks(plan, setup, &meta)?;
     let recovery = Recovery {
         last_epoch: recovered.last_epoch,
         sinks,
         snapshot_due: store.snapshot_due(),
         watch: plugins::watches(&meta, plugins::watch(plan, setup)),
         reject_window: u64::from(plan.manifest.swap.rows),
+        generation: store.identity().generation,
+        replay,
         meta,
     };
 
     let (log, log_in) = unbounded();
     let (log_events, log_events_in) = unbounded();
     let log_thread = log_writer::spawn(store, log_in, log_events)?;
-    let (sink_events, sink_events_in) = unbounded();
-    let (sink_wirings, sink_threads) = start_sinks(plan, setup, &identities, &sink_events)?;
     let wiring = Wiring {
         shared: Arc::clone(&shared),
         tasks: assembled.tasks,
@@ -139,8 +142,8 @@ pub fn run(
         task_events: task_events_in,
         log,
         log_events: log_events_in,
-        sinks: sink_wirings,
-        sink_events: sink_events_in,
+        sinks: sinks_wired,
+        sink_events,
         commands: commands.clone(),
         dead_letters: plan.dead_letters.map(|number| DeadLetterSink { number }),
         status: Arc::clone(status),
@@ -204,7 +207,7 @@ struct OpenSource {
 fn open_sources(
     plan: &Plan,
     setup: &Setup,
-    meta: &EpochMeta,
+    (meta, replay): (&EpochMeta, Option<&Replay>),
     control: &Arc<Control>,
     commands: &Receiver<Command>,
 ) -> Result<(Readers, Vec<OpenSource>), StartError> {
@@ -217,10 +220,14 @@ fn open_sources(
         for partition in 0..partitions {
             let position = meta.position(&planned.id, partition).position();
             let added = position.is_none() && meta.was_read(&planned.id);
-            of_source.push(patience.wait(|| match added {
+            let reader = patience.wait(|| match added {
                 true => source.open_added(partition),
                 false => source.open(partition, position.clone()),
-            })?);
+            })?;
+            of_source.push(match replay {
+                None => reader,
+                Some(replay) => replay.read(reader, &planned.id, partition, position.as_ref()),
+            });
         }
         readers.push(of_source);
         sources.push(OpenSource { id: Arc::clone(&planned.id), source, partitions });
@@ -296,12 +303,13 @@ fn recover_sinks(
         if let Some(first) = first_owed.min() {
             let items = store.read_outbox(number, first - 1, usize::MAX);
             for item in items.map_err(|error| StartError::State(error.into()))? {
-                let data = crate::outbox::decode(&item.payload);
-                let data = data.map_err(|error| StartError::Internal(format!("sink `{}`: {error}", planned.id)))?;
+                let decoded = crate::outbox::decode(&item.payload);
+                let (cut, data) =
+                    decoded.map_err(|error| StartError::Internal(format!("sink `{}`: {error}", planned.id)))?;
                 // A target that has nothing yet knows of no entry before its first.
                 let begins = stored.acked == 0 && owed.is_empty();
                 let previous = if begins { 0 } else { item.previous };
-                owed.push(weir_stream::SinkEpoch { epoch: item.epoch, previous, data: Arc::new(data) });
+                owed.push(weir_stream::SinkEpoch { epoch: item.epoch, previous, cut, data: Arc::new(data) });
             }
         }
         sinks.push(RecoveredSink { acked: stored.acked, owed });
@@ -321,27 +329,32 @@ fn retire_sinks(plan: &Plan, meta: &mut EpochMeta, store: &mut Store, pending: &
         }
         kept
     });
+    let EpochMeta { sinks, kept, .. } = meta;
+    kept.retain(|name, _| sinks.contains_key(name));
 }
 
 type SinkThreads = Vec<JoinHandle<()>>;
+type SinkEvents = Receiver<(usize, sink_runner::SinkEvent)>;
 
 fn start_sinks(
     plan: &Plan,
     setup: &Setup,
-    identities: &[String],
-    events: &Sender<(usize, sink_runner::SinkEvent)>,
-) -> Result<(Vec<SinkWiring>, SinkThreads), StartError> {
+    meta: &EpochMeta,
+) -> Result<(Vec<SinkWiring>, SinkThreads, SinkEvents), StartError> {
     let (mut wirings, mut threads) = (Vec::new(), Vec::new());
-    for ((number, planned), identity) in plan.sinks.iter().enumerate().zip(identities) {
-        let sink = setup.outside.bindings.sink(planned, identity, plan)?;
+    let (events, events_in) = unbounded();
+    for (number, planned) in plan.sinks.iter().enumerate() {
+        let (identity, renumbered_by) = meta.target(&planned.id);
+        let sink = renumbered(setup.outside.bindings.sink(planned, &identity, plan)?, renumbered_by);
         let (commands, commands_in) = unbounded::<SinkCommand>();
         let events = events.clone();
         // The coordinator may be gone already; then nobody needs to know.
         let report = move |event| drop(events.send((number, event)));
         threads.push(sink_runner::spawn(&planned.id, sink, commands_in, report)?);
-        wirings.push(SinkWiring { name: Arc::clone(&planned.id), commands });
+        let (exact, logic) = (planned.upsert.is_none(), logic::of_sink(plan, planned));
+        wirings.push(SinkWiring { name: Arc::clone(&planned.id), commands, exact, logic });
     }
-    Ok((wirings, threads))
+    Ok((wirings, threads, events_in))
 }
 
 /// Waits for the threads. Workers and log end by themselves; a sink may hang in its target and is then left behind:

@@ -10,6 +10,7 @@
 //! | `worker`, `channel`, `shared` | threads, queues, and what tasks look at between batches |
 //! | `coordinator` | the only place that commits; feeds the pure protocol of `weir-checkpoint` |
 //! | `log_writer`, `sink_runner` | the threads behind `durable` and `expose` |
+//! | `cut`, `read_until`, `renumbered` | how far a target's rows go, and making them again without giving them twice |
 //! | `lookup` | tables that steps look up: loaded, watched |
 //! | [`gate`], [`control`], [`admin`], `reject_watch` | swapping plugins, steering, watching |
 //! | `outside`, `clock` | disk, clock and connectors, real or a test's |
@@ -27,6 +28,7 @@ mod channel;
 mod clock;
 pub mod control;
 mod coordinator;
+mod cut;
 pub mod function;
 pub mod gate;
 pub mod held_key;
@@ -39,7 +41,9 @@ mod outbox;
 mod outside;
 pub mod pipeline;
 pub mod plan;
+mod read_until;
 mod reject_watch;
+mod renumbered;
 pub mod savepoint;
 mod shared;
 mod sink_runner;

@@ -165,7 +165,7 @@ impl LogWriter {
         let kept = if Bug::KeepNothing.is_in() { &[] } else { outbox };
         for Owed { sink, entry } in kept {
             let mut payload = self.buffers.pop().unwrap_or_default();
-            if let Err(error) = crate::outbox::encode(&entry.data, &mut payload) {
+            if let Err(error) = crate::outbox::encode(entry.cut.as_deref(), &entry.data, &mut payload) {
                 self.tell(LogEvent::Failed {
                     message: format!("rows of epoch {} cannot be stored: {error}", entry.epoch),
                 });

@@ -10,6 +10,7 @@ use weir_stream::Position;
 use weir_stream::time::{InputTime, NO_WATERMARK};
 
 use crate::barrier::{PartitionPosition, StepCounts};
+use crate::cut::Cut;
 use crate::reject_watch::Judged;
 
 const VERSION: u32 = 1;
@@ -31,6 +32,9 @@ pub struct EpochMeta {
     next_number: u16,
     /// Number of each keyed step in the state, and what its stored entries depend on.
     pub steps: BTreeMap<String, StoredStep>,
+    /// By sink, how far its target's rows go, while they are made again and kept back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<String, Cut>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +89,16 @@ pub struct StoredSink {
     /// The generation in which it began anew in its target, under a name of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    /// Rows given to it since the pipeline was created, kept back or not.
+    #[serde(default)]
+    pub given: u64,
+    /// The target's number of an epoch less this state's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub renumbered_by: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +120,7 @@ impl Default for EpochMeta {
             counts: BTreeMap::new(),
             next_number: 0,
             steps: BTreeMap::new(),
+            kept: BTreeMap::new(),
         }
     }
 }
@@ -169,6 +184,11 @@ impl EpochMeta {
     pub fn sink_identity(&self, name: &str) -> String {
         let generation = self.sinks.get(name).and_then(|stored| stored.generation);
         generation.map_or_else(|| name.to_owned(), |generation| format!("{name}@{generation}"))
+    }
+
+    /// What the target knows sink `name` as, and how much larger it counts its epochs.
+    pub fn target(&self, name: &str) -> (String, i64) {
+        (self.sink_identity(name), self.sinks.get(name).map_or(0, |stored| stored.renumbered_by))
     }
 
     /// The number of sink `name`, a new one if it has none.

@@ -1,10 +1,12 @@
 //! How an outbox entry is stored: what one epoch owes one sink.
 //!
-//! Little endian. Version u8 (1), shape u8 (1 payloads, 2 rows), blocks u32, then each block.
+//! Little endian. Version u8 (2), cut u32 (its length, 0 for none) + text, shape u8 (1 payloads, 2 rows), blocks u32, then
+//! each block.
 //! * payload block: keys u8 (0 or 1), timestamps u32 + i64 each, values, keys if any (both as `Payloads` stores itself);
 //! * row block: changes u8 (0 inserts, 1 per row), change kinds u32 + u8 each if per row, length u32, Arrow IPC stream.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
@@ -12,7 +14,7 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::ArrowError;
 use weir_stream::{Changes, PayloadBlock, Payloads, RowBlock, SinkData};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const PAYLOADS: u8 = 1;
 const ROWS: u8 = 2;
 
@@ -31,9 +33,12 @@ pub enum DecodeError {
 ///
 /// # Errors
 /// Arrow's, when rows cannot be written as IPC.
-pub fn encode(data: &SinkData, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+pub fn encode(cut: Option<&str>, data: &SinkData, out: &mut Vec<u8>) -> Result<(), ArrowError> {
     out.clear();
     out.push(VERSION);
+    let cut = cut.unwrap_or_default();
+    out.extend_from_slice(&(cut.len() as u32).to_le_bytes());
+    out.extend_from_slice(cut.as_bytes());
     match data {
         SinkData::Payloads(blocks) => {
             out.push(PAYLOADS);
@@ -78,19 +83,22 @@ fn encode_rows(block: &RowBlock, out: &mut Vec<u8>) -> Result<(), ArrowError> {
 
 /// # Errors
 /// See [`DecodeError`].
-pub fn decode(mut input: &[u8]) -> Result<SinkData, DecodeError> {
+pub fn decode(mut input: &[u8]) -> Result<(Option<Arc<str>>, SinkData), DecodeError> {
     let input = &mut input;
     match take(input, 1)?[0] {
         VERSION => {}
         other => return Err(DecodeError::Version(other)),
     }
+    let length = number(input)?;
+    let cut = std::str::from_utf8(take(input, length)?).map_err(|_| DecodeError::Malformed)?;
     let shape = take(input, 1)?[0];
     let blocks = number(input)?;
-    match shape {
-        PAYLOADS => (0..blocks).map(|_| decode_payloads(input)).collect::<Result<_, _>>().map(SinkData::Payloads),
-        ROWS => (0..blocks).map(|_| decode_rows(input)).collect::<Result<_, _>>().map(SinkData::Rows),
-        _ => Err(DecodeError::Malformed),
-    }
+    let data = match shape {
+        PAYLOADS => SinkData::Payloads((0..blocks).map(|_| decode_payloads(input)).collect::<Result<_, _>>()?),
+        ROWS => SinkData::Rows((0..blocks).map(|_| decode_rows(input)).collect::<Result<_, _>>()?),
+        _ => return Err(DecodeError::Malformed),
+    };
+    Ok(((!cut.is_empty()).then(|| cut.into()), data))
 }
 
 fn decode_payloads(input: &mut &[u8]) -> Result<PayloadBlock, DecodeError> {
@@ -132,8 +140,6 @@ fn number(input: &mut &[u8]) -> Result<usize, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow_array::{Int64Array, StringArray};
     use arrow_schema::{DataType, Field, Schema};
 
@@ -158,14 +164,17 @@ mod tests {
 
     fn encoded(data: &SinkData) -> Vec<u8> {
         let mut stored = b"left over".to_vec();
-        encode(data, &mut stored).unwrap();
+        encode(Some("so far"), data, &mut stored).unwrap();
         stored
     }
 
     #[test]
     fn an_entry_comes_back_as_it_was_stored() {
         for data in [SinkData::Rows(vec![rows(), rows()]), SinkData::Payloads(vec![payloads()])] {
-            assert_eq!(decode(&encoded(&data)).unwrap(), data);
+            assert_eq!(decode(&encoded(&data)).unwrap(), (Some("so far".into()), data.clone()));
+            let mut without = Vec::new();
+            encode(None, &data, &mut without).unwrap();
+            assert_eq!(decode(&without).unwrap(), (None, data));
         }
     }
 

@@ -86,6 +86,7 @@ impl Pipeline {
                 }
                 Outcome::Stopped { owed } => return Ok(End::Stopped { owed }),
                 Outcome::Aborted => return Ok(End::Aborted),
+                Outcome::CaughtUp => {}
                 Outcome::RollBack { step, to, reason } => {
                     tracing::error!("step `{step}`: {reason}; the version before comes back");
                     status.rolled_back(&step, &reason);

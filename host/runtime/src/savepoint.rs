@@ -4,6 +4,8 @@
 //! one epoch more, which says what becomes of each sink and which state is dropped; from there the pipeline starts as
 //! always.
 
+mod keep;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,8 +13,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use weir_state::{Disk, EpochRecord, OpenError, PendingEntry, Store, WriteError, savepoint};
 
+use crate::cut::{Cut, Order};
 use crate::meta::{EpochMeta, MetaError, StoredSink};
+use crate::outside::Bindings;
 use crate::plan::{Plan, PlannedKind};
+use keep::{Begin, Beyond};
 
 /// What becomes of a sink whose target may hold more than the savepoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +27,7 @@ pub enum SinkChoice {
     Overwrite,
     /// The target is a new one, or an empty one: it gets what comes from the savepoint on.
     Fresh,
-    /// The target holds no epoch that is newer than the savepoint's: it goes on from the one that it holds.
+    /// The target stays as it is. Rows that it holds already are made again and kept back.
     KeepFromEpoch,
 }
 
@@ -106,7 +111,7 @@ pub fn create_stopped(disk: &Arc<dyn Disk>, state_dir: &Path, folder: &Path) -> 
 /// See [`SavepointError`].
 pub fn restore(
     disk: &Arc<dyn Disk>,
-    plan: &Plan,
+    (plan, bindings): (&Plan, &dyn Bindings),
     from: &Path,
     state_dir: &Path,
     sinks: &BTreeMap<String, SinkChoice>,
@@ -120,6 +125,8 @@ pub fn restore(
     }
     check_sinks(plan, &meta, sinks, &mut faults);
     check_steps(plan, held.identity.key_groups, &meta, drop_state_of, &mut faults);
+    let begin = Begin { plan, bindings, savepoint: &held, meta: &meta, drop_state_of };
+    let mut beyond = if faults.is_empty() { look_at_targets(&begin, sinks, &mut faults) } else { BTreeMap::new() };
     if !faults.is_empty() {
         return Err(SavepointError::Unfit(faults));
     }
@@ -129,12 +136,50 @@ pub fn restore(
         meta.drop_step(step);
     }
     for (name, choice) in sinks {
-        begin_sink(&mut meta, &mut store, name, *choice, &recovered.outbox);
+        meta.kept.remove(name);
+        match beyond.remove(name) {
+            Some(beyond) => keep_back(&mut meta, &mut store, name, beyond),
+            None => begin_sink(&mut meta, &mut store, name, *choice, &recovered.outbox),
+        }
     }
     let epoch = store.last_epoch() + 1;
     store.append(&EpochRecord { epoch, meta: meta.encode(), ..EpochRecord::default() })?;
     store.close()?;
     describe(&**disk, from)
+}
+
+/// What the targets that stay as they are hold beyond the savepoint.
+fn look_at_targets(
+    begin: &Begin<'_>,
+    chosen: &BTreeMap<String, SinkChoice>,
+    faults: &mut Vec<String>,
+) -> BTreeMap<String, Beyond> {
+    let mut found = BTreeMap::new();
+    let kept = begin.plan.sinks.iter().filter(|planned| chosen.get(&*planned.id) == Some(&SinkChoice::KeepFromEpoch));
+    for planned in kept {
+        let Some(stored) = begin.meta.sinks.get(&*planned.id) else { continue };
+        match begin.beyond(planned, stored) {
+            Ok(beyond) => found.extend(beyond.map(|beyond| (planned.id.to_string(), beyond))),
+            Err(why) => faults.extend(why.into_iter().map(|why| format!("sink `{}`: {why}", planned.id))),
+        }
+    }
+    let cuts: Vec<&Cut> = found.values().map(|beyond| &beyond.cut).collect();
+    if cuts.iter().any(|cut| cuts.iter().any(|other| cut.order(&other.positions) == Order::Neither)) {
+        faults.push(
+            "the targets' rows go up to places of the sources that no one run came by; choose fresh for one".into(),
+        );
+    }
+    found
+}
+
+/// Everything up to the target's cut is in it: rows are owed to it from there on, and numbered behind what it holds.
+fn keep_back(meta: &mut EpochMeta, store: &mut Store, name: &str, beyond: Beyond) {
+    let Some(stored) = meta.sinks.get_mut(name) else { return };
+    let begins = store.last_epoch() + 1;
+    store.acknowledge(stored.number, store.last_epoch());
+    (stored.acked, stored.newest) = (begins, begins);
+    stored.renumbered_by = (beyond.epoch as i64).saturating_sub(begins as i64);
+    meta.kept.insert(name.to_owned(), beyond.cut);
 }
 
 /// Every sink that both know needs a choice, and one that it can keep.
@@ -213,6 +258,8 @@ fn begin_sink(meta: &mut EpochMeta, store: &mut Store, name: &str, choice: SinkC
                 newest: newest.unwrap_or(0),
                 rejects_through: through,
                 generation: Some(generation),
+                given: stored.given,
+                renumbered_by: 0,
             };
         }
     }

@@ -7,7 +7,6 @@
 //!
 //! Times are `i64` microseconds since the Unix epoch everywhere (`*_us`).
 
-pub mod aggregate_function;
 pub mod batch;
 pub mod bug;
 pub mod change;
@@ -22,9 +21,6 @@ pub mod sink;
 pub mod source;
 pub mod time;
 
-pub use aggregate_function::{
-    Accumulated, AggregateContract, AggregateFactory, AggregateFunction, GroupAccumulators, GroupRows,
-};
 pub use batch::{Batch, Origin};
 pub use bug::Bug;
 pub use change::{ChangeKind, ChangeMode, Changes};
@@ -40,5 +36,7 @@ pub use keyed_function::{
 pub use payload::{PayloadBuilder, Payloads};
 pub use record::{SourceRecords, TimestampType};
 pub use reject::{DeadLetter, Reject, Rejects};
-pub use sink::{ExposeOutcome, PayloadBlock, RowBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition, SinkReject};
+pub use sink::{
+    ExposeOutcome, Held, PayloadBlock, RowBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition, SinkReject,
+};
 pub use source::{PartitionReader, Poll, Position, Source, SourceError};

@@ -41,7 +41,20 @@ pub struct SinkEpoch {
     pub epoch: u64,
     /// Epoch of this sink's entry before; 0 for the first. The target's guard compares with it.
     pub previous: u64,
+    /// How far the sources were read by the end of the epoch, in words of the runtime: the target remembers it with the
+    /// epoch. Absent where a sink is used without one.
+    pub cut: Option<Arc<str>>,
     pub data: Arc<SinkData>,
+}
+
+/// What a target holds of a sink, as seen by somebody who does not take it over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub epoch: u64,
+    /// As [`SinkEpoch::cut`] of that epoch was; absent where the target could not keep it.
+    pub cut: Option<Arc<str>>,
+    /// Refused rows that it remembers: maybe no dead letters yet.
+    pub rejects: u64,
 }
 
 /// What the target itself says about this sink.
@@ -100,6 +113,18 @@ pub trait Sink: Send {
     /// # Errors
     /// See [`SinkError`].
     fn recover(&mut self, acked: u64) -> Result<SinkPosition, SinkError>;
+
+    /// Looks at what the target holds without taking it over and without changing anything; `None`: it has never seen this
+    /// sink.
+    ///
+    /// # Errors
+    /// See [`SinkError`]; `Fatal` from a target that cannot tell.
+    fn held(&mut self) -> Result<Option<Held>, SinkError> {
+        Err(SinkError::Fatal {
+            message: "this target cannot tell what it holds".into(),
+            next: "choose `fresh` or `overwrite` for it".into(),
+        })
+    }
 
     /// Applies one entry. Entries come in order, each once unless [`Sink::recover`] says otherwise.
     ///

@@ -1,7 +1,7 @@
 //! Appends payloads as lines to one file, exactly once.
 //!
-//! Beside `<file>` lies `<file>.progress`, one JSON object: `version` (1), `pipeline`, `sink`, `generation`, `epoch`
-//! and `length`. Invariant: the first `length` bytes of the file are the epochs up to `epoch`, whole and synced;
+//! Beside `<file>` lies `<file>.progress`, one JSON object: `version` (1), `pipeline`, `sink`, `generation`, `epoch`,
+//! `length` and `cut`, what came with the epoch. Invariant: the first `length` bytes of the file are the epochs up to `epoch`, whole and synced;
 //! what lies behind them is the torn end of a crash and is cut off before the next write. The progress is replaced
 //! (written aside, synced, renamed) only after the lines are synced, and both happen under an exclusive lock on the
 //! file, so that an instance that was taken over can never write between the check of its generation and its lines.
@@ -11,10 +11,11 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use weir_stream::{Bug, ExposeOutcome, PayloadBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition};
+use weir_stream::{Bug, ExposeOutcome, Held, PayloadBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition};
 
 use crate::durable;
 use crate::identity::{SinkIdentity, chain_broken, fatal, fenced};
@@ -34,6 +35,8 @@ struct Progress {
     epoch: u64,
     /// Bytes of the file that are the epochs up to `epoch`.
     length: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cut: Option<Arc<str>>,
 }
 
 /// One file of lines as an exactly-once target. A file that exists without a progress file is appended to.
@@ -125,7 +128,8 @@ impl JsonLinesSink {
     fn first_contact(&self, file: &File) -> Result<Progress, SinkError> {
         let length = file.metadata().map_err(|error| self.error("read", &error))?.len();
         let SinkIdentity { pipeline, sink } = self.identity.clone();
-        let progress = Progress { version: PROGRESS_VERSION, pipeline, sink, generation: 1, epoch: 0, length };
+        let progress =
+            Progress { version: PROGRESS_VERSION, pipeline, sink, generation: 1, epoch: 0, length, cut: None };
         self.write_progress(&progress)?;
         Ok(progress)
     }
@@ -167,6 +171,11 @@ impl Sink for JsonLinesSink {
         Ok(position)
     }
 
+    fn held(&mut self) -> Result<Option<Held>, SinkError> {
+        let progress = self.read_progress()?;
+        Ok(progress.map(|Progress { epoch, cut, .. }| Held { epoch, cut, rejects: 0 }))
+    }
+
     fn expose(&mut self, entry: &SinkEpoch) -> Result<ExposeOutcome, SinkError> {
         let SinkData::Payloads(blocks) = &*entry.data else {
             return Err(fatal("a file of lines takes encoded rows, not columns", "give the sink a `format`"));
@@ -188,6 +197,7 @@ impl Sink for JsonLinesSink {
             .and_then(|()| file.sync_data())
             .map_err(|error| self.error("write", &error))?;
         progress.epoch = entry.epoch;
+        progress.cut.clone_from(&entry.cut);
         progress.length += lines.len() as u64;
         self.write_progress(&progress)?;
         Ok(ExposeOutcome { exposed: Some(entry.epoch), rejects: Vec::new() })

@@ -41,25 +41,36 @@ fn header_prefix(identity: &SinkIdentity) -> String {
 }
 
 /// What is committed in the group: the sink's last epoch and the generation that it is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     pub epoch: u64,
     /// 0: from before there were generations.
     pub generation: u64,
+    /// What came with the epoch.
+    pub cut: Option<Arc<str>>,
 }
+
+/// What a broker keeps beside an offset unless it is told otherwise (`offset.metadata.max.bytes`). A cut that makes more of
+/// it, of a hundred partitions or so, is left out.
+const MAX_METADATA_BYTES: usize = 4096;
 
 const GENERATION: &str = "generation ";
 
 impl Mark {
-    pub fn committed(self) -> Committed {
-        Committed { offset: self.epoch as i64, metadata: format!("{GENERATION}{}", self.generation) }
+    pub fn committed(&self) -> Committed {
+        let mut metadata = format!("{GENERATION}{}", self.generation);
+        if let Some(cut) = self.cut.as_ref().filter(|cut| metadata.len() + 1 + cut.len() <= MAX_METADATA_BYTES) {
+            metadata = format!("{metadata} {cut}");
+        }
+        Committed { offset: self.epoch as i64, metadata }
     }
 }
 
 impl From<Committed> for Mark {
     fn from(committed: Committed) -> Self {
-        let generation = committed.metadata.strip_prefix(GENERATION).and_then(|number| number.parse().ok());
-        Self { epoch: committed.offset as u64, generation: generation.unwrap_or(0) }
+        let said = committed.metadata.strip_prefix(GENERATION).unwrap_or_default();
+        let (generation, cut) = said.split_once(' ').map_or((said, None), |(number, cut)| (number, Some(cut.into())));
+        Self { epoch: committed.offset as u64, generation: generation.parse().unwrap_or(0), cut }
     }
 }
 
@@ -186,11 +197,15 @@ mod tests {
 
     #[test]
     fn a_mark_comes_back_from_what_is_committed_and_older_ones_are_of_no_generation() {
-        let mark = Mark { epoch: 17, generation: 3 };
+        let mark = Mark { epoch: 17, generation: 3, cut: None };
         assert_eq!(mark.committed(), Committed { offset: 17, metadata: "generation 3".into() });
         assert_eq!(Mark::from(mark.committed()), mark);
+        let cut = Mark { cut: Some("{\"a b\":1}".into()), ..mark.clone() };
+        assert_eq!(Mark::from(cut.committed()), cut);
+        let large = Mark { cut: Some("x".repeat(MAX_METADATA_BYTES - "generation 3".len()).into()), ..mark.clone() };
+        assert_eq!(Mark::from(large.committed()), mark, "left out, so that the offset is taken");
         let old = Committed { offset: 17, metadata: String::new() };
-        assert_eq!(Mark::from(old), Mark { epoch: 17, generation: 0 });
+        assert_eq!(Mark::from(old), Mark { epoch: 17, generation: 0, cut: None });
     }
 
     #[test]

@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use weir_stream::{ExposeOutcome, PayloadBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition};
+use weir_stream::{ExposeOutcome, Held, PayloadBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition};
 
 use super::admin::{KafkaAdmin, TopicOptions};
 use super::connection::KafkaConnection;
@@ -19,6 +19,7 @@ use super::errors::{is_fenced, sink_error};
 use super::link::{Link, is_unknown_topic};
 use super::native::{NativeError, Outgoing, Producer};
 use super::partition::Partitioner;
+use super::producer_properties::{producer_properties, transactional_properties};
 use super::progress::{Mark, Progress, group};
 use super::source;
 use super::transaction::Transaction;
@@ -37,7 +38,7 @@ pub(super) const WATCHDOG_GRACE: Duration = Duration::from_secs(5);
 const SLOW_COMMIT: Duration = Duration::from_secs(5);
 
 /// The broker's limit is one of record batches: what a batch of one record takes beside its key and value, generously.
-const BATCH_OVERHEAD_BYTES: usize = 512;
+pub(super) const BATCH_OVERHEAD_BYTES: usize = 512;
 
 /// The largest record batch that a broker takes unless it is told otherwise.
 const DEFAULT_MAX_BATCH_BYTES: usize = 1_048_588;
@@ -82,7 +83,7 @@ impl KafkaSinkConfig {
         }
     }
 
-    fn transactional_id(&self) -> String {
+    pub(super) fn transactional_id(&self) -> String {
         self.transactional_id.clone().unwrap_or_else(|| group(&self.identity))
     }
 
@@ -179,9 +180,9 @@ impl KafkaSink {
         Progress { link, identity, topic, partitions, timeout: self.config.connect_timeout() }
     }
 
-    fn check_generation(&self, mark: Option<Mark>) -> Result<(), SinkError> {
+    fn check_generation(&self, mark: Option<&Mark>) -> Result<(), SinkError> {
         match (self.generation, mark) {
-            (Some(mine), Some(Mark { generation, .. })) if generation != mine => Err(self.fenced(mine, generation)),
+            (Some(mine), Some(Mark { generation, .. })) if *generation != mine => Err(self.fenced(mine, *generation)),
             _ => Ok(()),
         }
     }
@@ -197,7 +198,7 @@ impl KafkaSink {
     /// Whether this instance's generation is still the last one. Looks past open transactions: its own may be among them.
     fn check_owner(&self) -> Result<(), SinkError> {
         let link = self.link_with(&[("isolation.level", "read_uncommitted".into())])?;
-        self.check_generation(self.progress(&link, 0).mark()?)
+        self.check_generation(self.progress(&link, 0).mark()?.as_ref())
     }
 
     /// A new producer, all older ones of the same id fenced; and then what the group holds, which nobody else can change.
@@ -208,7 +209,7 @@ impl KafkaSink {
         }
         self.start_producer(max_batch_bytes)?;
         let mark = self.progress(link, 0).mark()?;
-        self.check_generation(mark)?;
+        self.check_generation(mark.as_ref())?;
         Ok(mark)
     }
 
@@ -229,14 +230,14 @@ impl KafkaSink {
         Ok(())
     }
 
-    fn transact(&mut self, target: &mut Option<Target>, epoch: u64, blocks: &[Outgoing<'_>]) -> Result<(), SinkError> {
+    fn transact(&mut self, target: &mut Option<Target>, mark: Mark, blocks: &[Outgoing<'_>]) -> Result<(), SinkError> {
         let (Some(mut producer), Some(target)) = (self.producer.take(), target) else {
             return Err(SinkError::Retry(format!("{}: not connected", self.place())));
         };
         let started = Instant::now();
         let closed_before = producer.client().closed_connections();
-        let mark = Mark { epoch, generation: self.generation.unwrap_or(0) };
-        let outcome = self.open_transaction().write(&mut producer, &mut target.partitioner, blocks, mark);
+        let epoch = mark.epoch;
+        let outcome = self.open_transaction().write(&mut producer, &mut target.partitioner, blocks, &mark);
         outcome.map_err(|error| self.judge(&explain(&producer, error), started.elapsed()))?;
         let disturbed = producer.client().closed_connections() != closed_before || started.elapsed() >= SLOW_COMMIT;
         target.exposed = Some(epoch);
@@ -283,7 +284,7 @@ impl KafkaSink {
         let Some(mut producer) = self.producer.take() else {
             return Err(SinkError::Retry(format!("{}: not connected", self.place())));
         };
-        let claimed = self.open_transaction().mark(&mut producer, mark);
+        let claimed = self.open_transaction().mark(&mut producer, &mark);
         claimed.map_err(|error| match explain(&producer, error) {
             // Two begin at once; whoever is last has it.
             error if is_fenced(error.code) => SinkError::Retry(format!("{}: {}", self.place(), error.message)),
@@ -304,13 +305,14 @@ impl Sink for KafkaSink {
         let max_batch_bytes = self.max_batch_bytes()?;
         // Before the position is read: an open transaction of a former instance must be over.
         let mark = self.start(&link, max_batch_bytes)?;
-        let position = match mark {
+        let position = match &mark {
             Some(mark) => SinkPosition::Epoch(mark.epoch),
             None => self.progress(&link, partitions).without_mark(acked)?,
         };
         if self.generation.is_none() {
             let epoch = if let SinkPosition::Epoch(epoch) = position { epoch } else { 0 };
-            self.claim(Mark { epoch, generation: mark.map_or(0, |mark| mark.generation) + 1 })?;
+            let (before, cut) = mark.map_or((0, None), |mark| (mark.generation, mark.cut));
+            self.claim(Mark { epoch, generation: before + 1, cut })?;
         }
         let exposed = match position {
             SinkPosition::Absent => None,
@@ -318,6 +320,12 @@ impl Sink for KafkaSink {
         };
         self.target = Some(Target { partitioner: Partitioner::new(partitions), max_batch_bytes, exposed });
         Ok(position)
+    }
+
+    fn held(&mut self) -> Result<Option<Held>, SinkError> {
+        let link = self.link()?;
+        let mark = self.progress(&link, 0).mark()?;
+        Ok(mark.map(|Mark { epoch, cut, .. }| Held { epoch, cut, rejects: 0 }))
     }
 
     fn expose(&mut self, entry: &SinkEpoch) -> Result<ExposeOutcome, SinkError> {
@@ -330,7 +338,7 @@ impl Sink for KafkaSink {
         };
         let max_batch_bytes = *max_batch_bytes;
         let mut exposed = *exposed;
-        let mut blocks = Vec::new();
+        let (mut blocks, mut cut) = (Vec::new(), None);
         for entry in entries {
             match exposed {
                 Some(exposed) if exposed >= entry.epoch => continue,
@@ -340,7 +348,7 @@ impl Sink for KafkaSink {
                 _ => {}
             }
             blocks.extend(self.outgoing(entry, max_batch_bytes.saturating_sub(BATCH_OVERHEAD_BYTES))?);
-            exposed = Some(entry.epoch);
+            (exposed, cut) = (Some(entry.epoch), entry.cut.clone());
         }
         let outcome = ExposeOutcome { exposed, ..Default::default() };
         let Some(epoch) = exposed.filter(|epoch| Some(*epoch) > self.target.as_ref().and_then(|target| target.exposed))
@@ -353,7 +361,8 @@ impl Sink for KafkaSink {
         };
         // After a failure only the cluster knows whether the epoch was committed: the next call must be `recover`.
         let mut target = self.target.take();
-        ready.and_then(|()| self.transact(&mut target, epoch, &blocks))?;
+        let mark = Mark { epoch, generation: self.generation.unwrap_or(0), cut };
+        ready.and_then(|()| self.transact(&mut target, mark, &blocks))?;
         self.target = target;
         Ok(outcome)
     }
@@ -386,37 +395,6 @@ fn check_sizes(place: &str, blocks: &[PayloadBlock], max_record_bytes: usize) ->
 fn explain(producer: &Producer, error: NativeError) -> NativeError {
     let events = std::iter::from_fn(|| producer.client().next_event());
     super::link::explain_by_events(error, events)
-}
-
-/// What a manifest may tune.
-pub(super) fn producer_properties() -> Vec<(&'static str, String)> {
-    vec![
-        ("compression.codec", "lz4".into()),
-        ("linger.ms", "20".into()),
-        ("batch.size", "1000000".into()),
-        ("batch.num.messages", "10000".into()),
-        ("queue.buffering.max.messages", "100000".into()),
-        ("socket.keepalive.enable", "true".into()),
-        ("reconnect.backoff.max.ms", "2000".into()),
-        // A transaction that begins while the broker still ends the one before is asked to try again: with librdkafka's
-        // 100 ms that wait would be most of an epoch's delay. It doubles with every try.
-        ("retry.backoff.ms", "10".into()),
-    ]
-}
-
-/// What exactly-once rests on.
-fn transactional_properties(config: &KafkaSinkConfig, max_batch_bytes: usize) -> Vec<(&'static str, String)> {
-    let timeout_ms = config.transaction_timeout_ms.to_string();
-    vec![
-        ("transactional.id", config.transactional_id()),
-        ("transaction.timeout.ms", timeout_ms.clone()),
-        ("message.timeout.ms", timeout_ms),
-        // Counts what the batch's header takes as well.
-        ("message.max.bytes", max_batch_bytes.saturating_sub(BATCH_OVERHEAD_BYTES / 4).to_string()),
-        ("enable.idempotence", "true".into()),
-        ("acks", "all".into()),
-        ("delivery.report.only.error", "true".into()),
-    ]
 }
 
 #[cfg(test)]

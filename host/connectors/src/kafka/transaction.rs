@@ -28,7 +28,7 @@ impl Transaction<'_> {
         producer: &mut Producer,
         partitioner: &mut Partitioner,
         blocks: &[Outgoing<'_>],
-        mark: Mark,
+        mark: &Mark,
     ) -> Result<(), NativeError> {
         self.begin(producer)?;
         self.send(producer, partitioner, blocks, mark.epoch)?;
@@ -39,7 +39,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// librdkafka's.
-    pub fn mark(&self, producer: &mut Producer, mark: Mark) -> Result<(), NativeError> {
+    pub fn mark(&self, producer: &mut Producer, mark: &Mark) -> Result<(), NativeError> {
         self.begin(producer)?;
         self.commit(producer, mark)
     }
@@ -52,7 +52,7 @@ impl Transaction<'_> {
         self.watchdog.watch("begin_transaction", self.limit(), || producer.begin_transaction())
     }
 
-    fn commit(&self, producer: &mut Producer, mark: Mark) -> Result<(), NativeError> {
+    fn commit(&self, producer: &mut Producer, mark: &Mark) -> Result<(), NativeError> {
         let KafkaSinkConfig { identity, topic, .. } = self.config;
         let (group, committed, limit) = (group(identity), mark.committed(), self.limit());
         let left = || self.deadline.saturating_duration_since(Instant::now());

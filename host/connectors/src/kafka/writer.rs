@@ -10,7 +10,8 @@ use super::errors::sink_error;
 use super::link::Link;
 use super::native::{NativeError, Outgoing, Producer, Stamp};
 use super::partition::Partitioner;
-use super::sink::{producer_properties, timestamp_ms};
+use super::producer_properties::producer_properties;
+use super::sink::timestamp_ms;
 
 /// Delivery of one block is given up after this time.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);

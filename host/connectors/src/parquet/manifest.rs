@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use weir_stream::SinkError;
@@ -24,6 +25,9 @@ pub(super) struct Manifest {
     pub previous: u64,
     /// Newest epoch whose rows are exposed.
     pub epoch: u64,
+    /// What came with that epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Arc<str>>,
     pub files: Vec<ExposedFile>,
 }
 
@@ -111,13 +115,13 @@ impl Manifests {
         &self,
         before: Option<&Newest>,
         generation: u64,
-        epoch: u64,
+        (epoch, cut): (u64, Option<Arc<str>>),
         files: Vec<ExposedFile>,
     ) -> Result<Option<Newest>, SinkError> {
         let number = before.map_or(0, |before| before.number) + 1;
         let previous = before.map_or(0, |before| before.manifest.epoch);
         let SinkIdentity { pipeline, sink } = self.identity.clone();
-        let manifest = Manifest { version: VERSION, pipeline, sink, generation, previous, epoch, files };
+        let manifest = Manifest { version: VERSION, pipeline, sink, generation, previous, epoch, cut, files };
         let bytes = serde_json::to_vec(&manifest).expect("a manifest has only text and numbers");
         let put = durable::put_if_absent(&self.path(number), &bytes);
         let put = put.map_err(|error| durable::sink_error("write", &self.path(number), &error))?;

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use weir_stream::{ChangeKind, Changes, ExposeOutcome, RowBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition};
+use weir_stream::{
+    ChangeKind, Changes, ExposeOutcome, Held, RowBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition,
+};
 
 use super::ParquetConfig;
 use super::files::{Gathering, MAX_OPEN_FOLDERS, Names, is_part, is_temporary};
-use super::manifest::{Manifests, Newest};
+use super::manifest::{Manifest, Manifests, Newest};
 use super::partition::Partitioner;
 use crate::clock::{self, Clock};
 use crate::durable;
@@ -38,6 +40,7 @@ struct Gathered {
     files: Gathering,
     /// Newest entry in there.
     epoch: u64,
+    cut: Option<Arc<str>>,
     since: Duration,
 }
 
@@ -91,9 +94,10 @@ impl ParquetSink {
             }
             (Some(newest), Some(_)) => Ok((newest, position)),
             (newest, _) => {
-                let (generation, epoch) =
-                    newest.as_ref().map_or((1, 0), |newest| (newest.manifest.generation + 1, newest.manifest.epoch));
-                let put = self.manifests.put(newest.as_ref(), generation, epoch, Vec::new())?;
+                let (generation, held) = newest.as_ref().map_or((1, (0, None)), |Newest { manifest, .. }| {
+                    (manifest.generation + 1, (manifest.epoch, manifest.cut.clone()))
+                });
+                let put = self.manifests.put(newest.as_ref(), generation, held, Vec::new())?;
                 put.map(|mine| (mine, position)).ok_or_else(|| self.busy())
             }
         }
@@ -108,11 +112,15 @@ impl ParquetSink {
         clear(&self.config.folder, "", &exposed)
     }
 
-    fn gather(&mut self, blocks: &[RowBlock], epoch: u64) -> Result<(), SinkError> {
+    fn gather(&mut self, blocks: &[RowBlock], entry: &SinkEpoch) -> Result<(), SinkError> {
         let (now, schema) = ((self.clock)(), &self.config.schema);
         let owned = self.owned.as_mut().expect("an entry is gathered only by an owner");
-        let gathered =
-            owned.gathered.get_or_insert_with(|| Gathered { files: Gathering::default(), epoch, since: now });
+        let gathered = owned.gathered.get_or_insert_with(|| Gathered {
+            files: Gathering::default(),
+            epoch: entry.epoch,
+            cut: None,
+            since: now,
+        });
         for RowBlock { rows, .. } in blocks.iter().filter(|block| block.rows.num_rows() > 0) {
             let rows = RecordBatch::try_new(Arc::clone(schema), rows.columns().to_vec()).map_err(|error| {
                 let message =
@@ -121,7 +129,8 @@ impl ParquetSink {
             })?;
             gathered.files.add(&rows, &self.partitioner, &owned.names, schema, self.config.zstd_level)?;
         }
-        gathered.epoch = epoch;
+        gathered.epoch = entry.epoch;
+        gathered.cut.clone_from(&entry.cut);
         Ok(())
     }
 
@@ -163,12 +172,12 @@ impl ParquetSink {
 
     fn expose_files(&self, owned: &Owned, gathered: Gathered) -> Result<Newest, SinkError> {
         self.check_fence(owned)?;
-        let Gathered { files, epoch, .. } = gathered;
+        let Gathered { files, epoch, cut, .. } = gathered;
         // A fenced instance's files may be cleared away under its hands: then the fence is the reason, not the file.
         let files =
             files.finish(&owned.names, epoch).map_err(|error| self.check_fence(owned).err().unwrap_or(error))?;
         let paths: Vec<_> = files.iter().map(|file| owned.names.target.join(&file.path)).collect();
-        if let Some(newest) = self.manifests.put(Some(&owned.newest), owned.names.generation, epoch, files)? {
+        if let Some(newest) = self.manifests.put(Some(&owned.newest), owned.names.generation, (epoch, cut), files)? {
             return Ok(newest);
         }
         for path in paths {
@@ -195,6 +204,11 @@ impl Sink for ParquetSink {
         Ok(position)
     }
 
+    fn held(&mut self) -> Result<Option<Held>, SinkError> {
+        let newest = self.manifests.newest()?;
+        Ok(newest.map(|Newest { manifest: Manifest { epoch, cut, .. }, .. }| Held { epoch, cut, rejects: 0 }))
+    }
+
     fn expose(&mut self, entry: &SinkEpoch) -> Result<ExposeOutcome, SinkError> {
         let SinkData::Rows(blocks) = &*entry.data else {
             return Err(fatal("a Parquet sink takes columns, not encoded rows", "remove `format` from the sink"));
@@ -210,7 +224,7 @@ impl Sink for ParquetSink {
                 "write this stream to a table, or as `append` after a window that emits on close",
             ));
         }
-        self.gather(blocks, entry.epoch)?;
+        self.gather(blocks, entry)?;
         if self.is_due() { self.expose_gathered() } else { Ok(ExposeOutcome::default()) }
     }
 

@@ -3,7 +3,6 @@
 //! An answered epoch survives a crash of the server: `synchronous_commit` is put back on where a server has it off.
 //! A server that does not answer within [`ANSWER_PATIENCE`] counts as lost.
 
-mod reader;
 mod values;
 
 use std::future::Future;
@@ -13,9 +12,7 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Row};
-use weir_stream::{ExposeOutcome, Sink, SinkEpoch, SinkError, SinkPosition, SinkReject};
-
-pub use reader::PostgresReader;
+use weir_stream::{ExposeOutcome, Held, Sink, SinkEpoch, SinkError, SinkPosition, SinkReject};
 
 use super::SqlTarget;
 use super::database::{Database, DatabaseError, Dialect, Kind, Operation, Value};
@@ -66,6 +63,10 @@ impl PostgresSink {
 impl Sink for PostgresSink {
     fn recover(&mut self, acked: u64) -> Result<SinkPosition, SinkError> {
         self.0.recover(acked)
+    }
+
+    fn held(&mut self) -> Result<Option<Held>, SinkError> {
+        self.0.held()
     }
 
     fn expose(&mut self, entry: &SinkEpoch) -> Result<ExposeOutcome, SinkError> {
@@ -313,8 +314,7 @@ fn classify(target: &str, error: &sqlx::Error) -> DatabaseError {
         "57P04" | "3D000" => return fatal(message, "create the database, or correct its name in the URL").into(),
         "3F000" => return fatal(message, "create the schema, or correct `table`").into(),
         "42501" => {
-            return fatal(message, "grant the user SELECT on the table, and a sink's also INSERT, UPDATE and DELETE")
-                .into();
+            return fatal(message, "grant the sink's user INSERT, UPDATE, DELETE and SELECT on its tables").into();
         }
         "42P10" => {
             return fatal(message, "give the table a unique index or primary key on the `upsert` columns").into();
@@ -328,9 +328,7 @@ fn classify(target: &str, error: &sqlx::Error) -> DatabaseError {
         "21" | "44" => refused("sql-refused", database.as_ref()),
         "08" | "25" | "40" | "53" | "55" | "57" | "58" => SinkError::Retry(message).into(),
         "28" => fatal(message, "correct the user and the password's secret").into(),
-        "42" => {
-            fatal(message, "let the table's columns be those that are named here, or choose another `table`").into()
-        }
+        "42" => fatal(message, "make the table's columns those of the sink, or choose another `table`").into(),
         _ => fatal(message, "look at the server's log").into(),
     }
 }

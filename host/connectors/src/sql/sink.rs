@@ -1,6 +1,6 @@
 //! The sink itself, the same for every database: recovery, the guard, the transaction, the remembered rejects.
 
-use weir_stream::{ExposeOutcome, Sink, SinkData, SinkEpoch, SinkError, SinkPosition, SinkReject};
+use weir_stream::{ExposeOutcome, Held, Sink, SinkData, SinkEpoch, SinkError, SinkPosition, SinkReject};
 
 use super::apply::apply;
 use super::database::{Database, DatabaseError, Kind, Value};
@@ -77,7 +77,7 @@ impl<D: Database> SqlSink<D> {
     fn own_tables(&self) -> [(&'static str, String); 2] {
         let bytes = self.database.dialect().bytes_type;
         let progress = "pipeline TEXT NOT NULL, sink TEXT NOT NULL, generation BIGINT NOT NULL, epoch BIGINT NOT NULL, \
-                        PRIMARY KEY (pipeline, sink)";
+                        cut TEXT, PRIMARY KEY (pipeline, sink)";
         let rejected = format!(
             "pipeline TEXT NOT NULL, sink TEXT NOT NULL, epoch BIGINT NOT NULL, row_number BIGINT NOT NULL, \
              code TEXT NOT NULL, reason TEXT NOT NULL, payload {bytes} NOT NULL, \
@@ -112,6 +112,24 @@ impl<D: Database> SqlSink<D> {
         Ok(())
     }
 
+    fn look(&mut self) -> Result<Option<Held>, SinkError> {
+        if !self.exists(PROGRESS_TABLE)? {
+            return Ok(None);
+        }
+        let sql = format!(
+            "SELECT epoch, cut, (SELECT COUNT(*) FROM {REJECTED_TABLE} WHERE pipeline = $1 AND sink = $2) \
+             FROM {PROGRESS_TABLE} WHERE pipeline = $1 AND sink = $2"
+        );
+        let rows = self.database.query(&sql, &self.me(), &[Kind::Int, Kind::Text, Kind::Int]);
+        let mut rows = rows.map_err(DatabaseError::into_sink_error)?;
+        Ok(rows.pop().map(|row| {
+            let mut values = row.into_iter();
+            let mut next = || values.next().expect("the query names three columns");
+            let (epoch, cut, rejects) = (next().int() as u64, next().optional_text(), next().int() as u64);
+            Held { epoch, cut: cut.filter(|cut| !cut.is_empty()).map(Into::into), rejects }
+        }))
+    }
+
     /// The part of recovery inside its transaction: the position, and the generation that is now this instance's.
     fn take_over(&mut self, acked: u64) -> Result<(SinkPosition, Option<i64>), SinkError> {
         let known = if self.exists(PROGRESS_TABLE)? { self.progress()? } else { None };
@@ -143,9 +161,11 @@ impl<D: Database> SqlSink<D> {
 
     fn guard(&mut self, entry: &SinkEpoch, mine: i64) -> Result<(), SinkError> {
         let sql = format!(
-            "UPDATE {PROGRESS_TABLE} SET epoch = $3 WHERE pipeline = $1 AND sink = $2 AND epoch = $4 AND generation = $5"
+            "UPDATE {PROGRESS_TABLE} SET epoch = $3, cut = $6 \
+             WHERE pipeline = $1 AND sink = $2 AND epoch = $4 AND generation = $5"
         );
-        let values = self.me_and([entry.epoch as i64, entry.previous as i64, mine]);
+        let mut values = self.me_and([entry.epoch as i64, entry.previous as i64, mine]);
+        values.push(Value::Text(entry.cut.as_deref().unwrap_or_default().to_owned()));
         if self.execute(&sql, &values)? == 1 {
             return Ok(());
         }
@@ -194,6 +214,13 @@ impl<D: Database> Sink for SqlSink<D> {
         let (position, generation) = self.transaction(|sink| sink.take_over(acked))?;
         self.generation = generation.or(self.generation);
         Ok(position)
+    }
+
+    fn held(&mut self) -> Result<Option<Held>, SinkError> {
+        self.database.disconnect();
+        let held = if self.database.connect(false)? { self.look() } else { Ok(None) };
+        self.database.disconnect();
+        held
     }
 
     fn expose(&mut self, entry: &SinkEpoch) -> Result<ExposeOutcome, SinkError> {

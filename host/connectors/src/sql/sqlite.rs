@@ -4,8 +4,6 @@
 //! be gone after a power cut, and the store, which then believes it exposed, would refuse the target. One sync an
 //! epoch is what the promise costs.
 
-mod reader;
-
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,9 +14,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
-use weir_stream::{ExposeOutcome, Sink, SinkEpoch, SinkError, SinkPosition, SinkReject};
-
-pub use reader::SqliteReader;
+use weir_stream::{ExposeOutcome, Held, Sink, SinkEpoch, SinkError, SinkPosition, SinkReject};
 
 use super::SqlTarget;
 use super::database::{Database, DatabaseError, Dialect, Kind, Operation, Value};
@@ -62,6 +58,10 @@ impl SqliteSink {
 impl Sink for SqliteSink {
     fn recover(&mut self, acked: u64) -> Result<SinkPosition, SinkError> {
         self.0.recover(acked)
+    }
+
+    fn held(&mut self) -> Result<Option<Held>, SinkError> {
+        self.0.held()
     }
 
     fn expose(&mut self, entry: &SinkEpoch) -> Result<ExposeOutcome, SinkError> {
@@ -316,14 +316,11 @@ fn classify(target: &str, error: &sqlx::Error) -> DatabaseError {
     match code & 0xff {
         19 => refused("sql-constraint"),
         18 | 20 => refused("sql-value"),
-        1 | 25 => fatal(
-            message,
-            "let the table's columns, and a sink's unique key, be those that are named here, or choose another `table`",
-        )
-        .into(),
-        3 | 8 | 14 | 23 => {
-            fatal(message, "give a `path` that this user may read, and a sink one that it may write to").into()
+        1 | 25 => {
+            fatal(message, "make the table's columns and its unique key those of the sink, or choose another `table`")
+                .into()
         }
+        3 | 8 | 14 | 23 => fatal(message, "give the sink a `path` that this user may write to").into(),
         11 | 26 => fatal(message, "the file is no intact SQLite database: restore it, or choose another `path`").into(),
         _ => SinkError::Retry(message).into(),
     }

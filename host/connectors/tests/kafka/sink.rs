@@ -13,12 +13,17 @@ use weir_connectors::kafka::{
     KafkaAdmin, KafkaConnection, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, RecordTimestamps,
     TopicOptions,
 };
-use weir_stream::{PayloadBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition, Source};
+use weir_stream::{Held, PayloadBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition, Source};
 
 use crate::broker::{BOUND, TestTopic, Watched, block, connection, numbered, payloads, texts, unique};
 
 pub fn entry(epoch: u64, previous: u64, values: &[String]) -> SinkEpoch {
-    SinkEpoch { epoch, previous, data: Arc::new(SinkData::Payloads(vec![block(values)])) }
+    SinkEpoch {
+        epoch,
+        previous,
+        cut: Some(format!("cut {epoch}").into()),
+        data: Arc::new(SinkData::Payloads(vec![block(values)])),
+    }
 }
 
 /// What an instance that died in the middle of an epoch leaves behind: an open transaction.
@@ -77,6 +82,20 @@ fn a_new_sink_is_absent_and_then_at_its_last_epoch() {
     let mut read = topic.committed();
     read.sort_by_key(|text| text.trim_start_matches("record-").parse::<usize>().unwrap());
     assert_eq!(read, numbered(0..9));
+}
+
+#[test]
+fn what_the_topic_holds_is_seen_without_taking_it_over() {
+    let topic = TestTopic::new("held", 2);
+    assert_eq!(topic.sink().held().unwrap(), None);
+    let mut sink = topic.sink();
+    sink.recover(0).unwrap();
+    sink.expose(&entry(3, 0, &numbered(0..5))).unwrap();
+    let held = |epoch: u64| Some(Held { epoch, cut: Some(format!("cut {epoch}").into()), rejects: 0 });
+    assert_eq!(topic.sink().held().unwrap(), held(3));
+    sink.expose(&entry(7, 3, &numbered(5..9))).unwrap();
+    topic.sink().recover(7).unwrap();
+    assert_eq!(topic.sink().held().unwrap(), held(7), "the next owner leaves it");
 }
 
 #[test]
@@ -250,7 +269,7 @@ fn keys_timestamps_and_tombstones_are_written_where_a_java_client_looks_for_them
         let timestamps_us = vec![1_000_000, 2_000_000, 3_000_000];
         let block = PayloadBlock { values, keys: Some(keys), timestamps_us };
         let data = Arc::new(SinkData::Payloads(vec![block]));
-        sink.expose(&SinkEpoch { epoch: previous + 1, previous, data }).unwrap();
+        sink.expose(&SinkEpoch { epoch: previous + 1, previous, cut: None, data }).unwrap();
     }
     let config = KafkaSourceConfig { include_keys: true, until_end: true, ..topic.source_config() };
     let mut source = KafkaSource::new(config).unwrap();
@@ -284,7 +303,7 @@ fn a_large_epoch_in_several_blocks_loses_nothing_and_keeps_its_order_in_each_par
         let mut sink = KafkaSink::new(KafkaSinkConfig { timestamps, ..topic.sink_config() }).unwrap();
         sink.recover(0).unwrap();
         let data = Arc::new(SinkData::Payloads(blocks().collect()));
-        sink.expose(&SinkEpoch { epoch: 1, previous: 0, data }).unwrap();
+        sink.expose(&SinkEpoch { epoch: 1, previous: 0, cut: None, data }).unwrap();
         let read = topic.committed();
         let number = |text: &String| text.trim_start_matches("record-").parse::<usize>().unwrap();
         let mut numbers: Vec<usize> = read.iter().map(number).collect();
@@ -320,7 +339,7 @@ fn a_timestamp_that_the_broker_refuses_is_fatal_with_its_cause() {
     let mut block = block(&numbered(0..1));
     block.timestamps_us = vec![32_503_680_000_000_000];
     let data = Arc::new(SinkData::Payloads(vec![block]));
-    let (message, next) = fatal(sink.expose(&SinkEpoch { epoch: 1, previous: 0, data }));
+    let (message, next) = fatal(sink.expose(&SinkEpoch { epoch: 1, previous: 0, cut: None, data }));
     assert!(message.contains("timestamp"), "{message}");
     assert!(next.contains("message.timestamp.after.max.ms"), "{next}");
     assert_eq!(topic.committed(), [""; 0]);

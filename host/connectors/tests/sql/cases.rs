@@ -6,7 +6,7 @@ use arrow_array::*;
 use arrow_schema::{Field, Schema};
 use weir_connectors::SinkIdentity;
 use weir_connectors::sql::{CreateTable, SqlTarget, WriteMode};
-use weir_stream::{ChangeKind, Changes, RowBlock, SinkData, SinkEpoch, SinkError, SinkPosition};
+use weir_stream::{ChangeKind, Changes, Held, RowBlock, SinkData, SinkEpoch, SinkError, SinkPosition};
 
 use crate::rows::{entry, insert, of_blocks, schema};
 use crate::targets::{Target, append, upsert};
@@ -38,6 +38,21 @@ pub fn a_crash_between_any_two_calls_loses_and_doubles_nothing(target: &dyn Targ
         assert_eq!(target.lines("sales", "id").len(), number + 1);
     }
     assert_eq!(target.lines("sales", "id"), ["1|a|1.00", "2|b|2.00", "3|c|3.00"]);
+}
+
+pub fn what_the_target_holds_is_seen_without_taking_it_over(target: &dyn Target) {
+    let sales = append("sales", schema());
+    let held = || target.sink(&sales).unwrap().held().unwrap();
+    assert_eq!(held(), None);
+    let mut sink = target.open(&sales);
+    assert_eq!(held(), Some(Held { epoch: 0, cut: None, rejects: 0 }));
+    for (epoch, previous) in [(2, 0), (5, 2)] {
+        sink.expose(&entry(epoch, previous, &[insert(epoch as i64, "a", 100)])).unwrap();
+        assert_eq!(held(), Some(Held { epoch, cut: Some(format!("cut {epoch}").into()), rejects: 0 }));
+    }
+    let cut = Some("cut 5".into());
+    assert_eq!(target.sink(&sales).unwrap().recover(5).unwrap(), SinkPosition::Epoch(5));
+    assert_eq!(held(), Some(Held { epoch: 5, cut, rejects: 0 }), "the next owner leaves it");
 }
 
 pub fn the_older_of_two_instances_is_fenced_and_changes_nothing(target: &dyn Target) {
@@ -293,7 +308,7 @@ pub fn without_ddl_what_is_missing_is_named(target: &dyn Target) {
 pub fn a_table_of_other_columns_is_refused(target: &dyn Target) {
     target.run("CREATE TABLE sales (id bigint PRIMARY KEY, label text)");
     let text = fatal_text(target.sink(&upsert("sales")).unwrap().recover(0));
-    assert!(text.contains("name") && text.contains("next: let the table's columns"), "{text}");
+    assert!(text.contains("name") && text.contains("next: make the table's columns"), "{text}");
     target.run("CREATE TABLE keyless (id bigint, name text, price text)");
     let keyless = SqlTarget { schema: Arc::new(Schema::new(schema().fields()[..2].to_vec())), ..upsert("keyless") };
     let text = fatal_text(target.sink(&keyless).unwrap().recover(0));
@@ -325,6 +340,6 @@ pub fn large_epochs_take_many_statements(target: &dyn Target) {
     let deletes: Vec<_> = (0..20_000).map(|id| (ChangeKind::Delete, id, "", 0)).collect();
     sink.expose(&entry(2, 1, &deletes)).unwrap();
     assert_eq!(target.lines("sales", "id").len(), 11);
-    let empty = SinkEpoch { epoch: 3, previous: 2, data: Arc::new(SinkData::Rows(Vec::new())) };
+    let empty = SinkEpoch { epoch: 3, previous: 2, cut: None, data: Arc::new(SinkData::Rows(Vec::new())) };
     assert_eq!(sink.expose(&empty).unwrap().exposed, Some(3));
 }

@@ -38,5 +38,5 @@ pub fn entry(epoch: u64, previous: u64, changes: &[Change]) -> SinkEpoch {
 }
 
 pub fn of_blocks(epoch: u64, previous: u64, blocks: Vec<RowBlock>) -> SinkEpoch {
-    SinkEpoch { epoch, previous, data: Arc::new(SinkData::Rows(blocks)) }
+    SinkEpoch { epoch, previous, cut: Some(format!("cut {epoch}").into()), data: Arc::new(SinkData::Rows(blocks)) }
 }

@@ -5,7 +5,7 @@ use weir_stream::time::END_OF_TIME;
 
 use super::gather::Gathered;
 use super::grid::WindowAggregate;
-use super::{Aggregate, Emit, KeyTable, internal};
+use super::{Emit, internal};
 use crate::operator::{Outputs, StepFault};
 
 impl WindowAggregate {
@@ -55,7 +55,8 @@ impl WindowAggregate {
         }
         let mut window = Gathered::default();
         let empty = self.panes.empty().clone();
-        self.each_pane((start, end), |aggregates, key_group, pane| window.add(aggregates, key_group, pane, &empty))?;
+        self.each_pane((start, end), |key_group, pane| window.add(key_group, pane, &empty))
+            .map_err(|error| internal(&error))?;
         self.firing.fire_gathered((start, end), &window, out)
     }
 
@@ -72,7 +73,8 @@ impl WindowAggregate {
             let window = (start, self.grid.end_of(start));
             let keys = pending.keys(window, &mut self.panes, &mut self.apart).map_err(|error| internal(&error))?;
             let mut keys = Gathered::of_keys(keys);
-            self.each_pane(window, |aggregates, key_group, pane| keys.add_known(aggregates, key_group, pane))?;
+            self.each_pane(window, |key_group, pane| keys.add_known(key_group, pane))
+                .map_err(|error| internal(&error))?;
             self.firing.fire_gathered(window, &keys, out)?;
         }
         self.next_show_us = self.now_us.saturating_add(self.showing.throttle_us);
@@ -83,18 +85,15 @@ impl WindowAggregate {
     fn each_pane(
         &mut self,
         (start, end): (i64, i64),
-        mut add: impl FnMut(&[Aggregate], u16, &KeyTable) -> Result<(), StepFault>,
-    ) -> Result<(), StepFault> {
-        let aggregates = &self.aggregates;
+        mut add: impl FnMut(u16, &super::KeyTable),
+    ) -> Result<(), TableError> {
         let mut next = self.panes.first_bucket_from(start);
         while let Some(pane) = next.filter(|pane| *pane < end) {
-            let mut tables = self.panes.bucket(pane).map_err(|error| internal(&error))?;
-            tables.try_for_each(|(key_group, table)| add(aggregates, key_group, table))?;
-            drop(tables);
+            self.panes.bucket(pane)?.for_each(|(key_group, table)| add(key_group, table));
             next = self.panes.first_bucket_from(pane + 1);
         }
-        let mut apart = self.apart.bucket(start).map_err(|error| internal(&error))?;
-        apart.try_for_each(|(key_group, table)| add(aggregates, key_group, table))
+        self.apart.bucket(start)?.for_each(|(key_group, table)| add(key_group, table));
+        Ok(())
     }
 
     /// Drops panes whose newest window is past its lateness.

@@ -23,6 +23,8 @@ pub enum Outcome {
         to: Arc<str>,
         reason: String,
     },
+    /// What targets hold has been made again up to the next place where one's rows go on: start again from there.
+    CaughtUp,
     /// A source has more partitions: the open epoch is to be run again with all of them.
     Grown {
         source: Arc<str>,
@@ -44,7 +46,7 @@ pub enum Outcome {
 impl Outcome {
     /// Whether another incarnation follows in this process.
     pub fn goes_on(&self) -> bool {
-        matches!(self, Self::RollBack { .. } | Self::Paused { .. } | Self::Grown { .. })
+        matches!(self, Self::RollBack { .. } | Self::Paused { .. } | Self::Grown { .. } | Self::CaughtUp)
     }
 }
 
@@ -90,14 +92,13 @@ impl Coordinator {
         let past_deadline = self.stop_deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if self.fault.is_some() && self.protocol.durable() == self.protocol.assigned() {
             // Told to end: a version that failed is no reason to start again or to wait for an operator.
-            self.outcome = match self.fault.take() {
-                Some(Outcome::RollBack { .. } | Outcome::Paused { .. } | Outcome::Grown { .. })
-                    if self.stop_deadline.is_some() =>
-                {
-                    Some(Outcome::Stopped { owed: self.still_owed() })
-                }
-                fault => fault,
-            };
+            self.outcome =
+                match self.fault.take() {
+                    Some(
+                        Outcome::RollBack { .. } | Outcome::Paused { .. } | Outcome::Grown { .. } | Outcome::CaughtUp,
+                    ) if self.stop_deadline.is_some() => Some(Outcome::Stopped { owed: self.still_owed() }),
+                    fault => fault,
+                };
         } else if self.protocol.all_exposed() {
             if self.rejects.any() {
                 self.seal_rejects();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use weir_stream::SinkEpoch;
 
+use super::replaying::Replay;
 use super::swapping::Watch;
 use crate::meta::EpochMeta;
 
@@ -20,6 +21,10 @@ pub struct Recovery {
     pub watch: Vec<Watch>,
     /// Rows by which a version's share of rejects is told.
     pub reject_window: u64,
+    /// Of the state folder.
+    pub generation: u64,
+    /// What is to be made again before the run goes on as always.
+    pub replay: Option<Replay>,
 }
 
 /// One sink's acknowledged epoch and what it is still owed.

@@ -173,6 +173,10 @@ impl KeyedTask {
 
     fn time(&mut self, input: usize, time: InputTime, shared: &Shared) -> Result<(), TaskFault> {
         let Some(watermark_us) = self.time.update(input, time) else { return Ok(()) };
+        self.advance(watermark_us, shared)
+    }
+
+    fn advance(&mut self, watermark_us: i64, shared: &Shared) -> Result<(), TaskFault> {
         self.stage_meter.set_watermark(watermark_us);
         self.operator.advance(watermark_us, &mut self.outputs).map_err(|fault| self.fault(fault))?;
         if watermark_us != END_OF_TIME {
@@ -213,7 +217,7 @@ impl KeyedTask {
         let Outputs { batches, late, rejects } = std::mem::take(&mut self.outputs);
         counts.rejected += rejects.len() as u64;
         self.judge(counts)?;
-        self.out.reject(&self.step, self.operator.digest().as_ref(), rejects);
+        self.out.reject(&self.step, self.operator.digest(), rejects);
         for (port, batch) in late {
             counts.late += batch.rows() as u64;
             match &self.late[port] {
@@ -235,7 +239,9 @@ impl KeyedTask {
         let (Some(watch), Some(digest)) = (&mut self.watch, self.operator.digest()) else { return Ok(()) };
         match watch.note(Judged { rows: counts.rows_in, rejected: counts.rejected }) {
             None => Ok(()),
-            Some(reason) => Err(TaskFault::Rejects { step: Arc::clone(&self.step), digest, reason }),
+            Some(reason) => {
+                Err(TaskFault::Rejects { step: Arc::clone(&self.step), digest: Arc::clone(digest), reason })
+            }
         }
     }
 
@@ -245,11 +251,17 @@ impl KeyedTask {
     }
 
     /// One input has passed the barrier. Once all have, nothing is received before the task has passed it too.
-    fn align(&mut self, input: usize, barrier: Arc<Barrier>) {
+    fn align(&mut self, input: usize, barrier: Arc<Barrier>, shared: &Shared) -> Result<(), TaskFault> {
         self.aligned[input] = true;
         if self.aligned.iter().all(|aligned| *aligned) {
+            // Idle partitions or the end of the input had brought it so far, which reading again does not.
+            if let Some(watermark_us) = barrier.reach(&self.step).filter(|reach| *reach > self.reached_us) {
+                self.time.restore(watermark_us);
+                self.advance(watermark_us, shared)?;
+            }
             self.passing = Some(barrier);
         }
+        Ok(())
     }
 
     /// Passes the barrier that all inputs have passed, once everything before it has been answered.
@@ -310,7 +322,7 @@ impl KeyedTask {
         let step = Arc::clone(&self.step);
         match (fault, self.operator.digest()) {
             (StepFault::Function(fault) | StepFault::Bounds { fault, .. }, Some(digest)) => {
-                TaskFault::Plugin { step, digest, fault }
+                TaskFault::Plugin { step, digest: Arc::clone(digest), fault }
             }
             (fault, _) => TaskFault::Internal { step, message: fault.to_string() },
         }
@@ -335,7 +347,7 @@ impl Task for KeyedTask {
             match message {
                 Message::Rows(rows) => self.rows(input, rows, shared)?,
                 Message::Time(time) => self.time(input, time, shared)?,
-                Message::Barrier(barrier) => self.align(input, barrier),
+                Message::Barrier(barrier) => self.align(input, barrier, shared)?,
             }
         }
         Ok(Activity::Busy)

@@ -27,7 +27,6 @@
 //! # }
 //! ```
 
-pub mod aggregate;
 pub mod keyed;
 
 use std::str::FromStr;

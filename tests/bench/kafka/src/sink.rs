@@ -58,7 +58,7 @@ impl OurSink {
     }
 
     fn expose(&mut self, data: &Arc<SinkData>) {
-        let entry = SinkEpoch { epoch: self.epoch + 1, previous: self.epoch, data: Arc::clone(data) };
+        let entry = SinkEpoch { epoch: self.epoch + 1, previous: self.epoch, cut: None, data: Arc::clone(data) };
         self.sink.expose(&entry).expect("the broker takes the epoch");
         self.epoch += 1;
     }

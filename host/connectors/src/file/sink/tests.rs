@@ -11,7 +11,12 @@ fn entry(epoch: u64, previous: u64, lines: &[&str]) -> SinkEpoch {
     let values: Payloads = lines.iter().map(|line| line.as_bytes()).collect();
     let timestamps_us = vec![0; lines.len()];
     let block = PayloadBlock { values, keys: None, timestamps_us };
-    SinkEpoch { epoch, previous, data: Arc::new(SinkData::Payloads(vec![block])) }
+    SinkEpoch {
+        epoch,
+        previous,
+        cut: Some(format!("cut {epoch}").into()),
+        data: Arc::new(SinkData::Payloads(vec![block])),
+    }
 }
 
 fn sink(path: &Path) -> JsonLinesSink {
@@ -49,6 +54,22 @@ fn a_crash_at_any_byte_of_a_write_loses_and_doubles_nothing() {
     let mut last = sink(&path);
     assert_eq!(last.recover(3).unwrap(), SinkPosition::Epoch(4));
     assert_eq!(fs::read_to_string(&path).unwrap(), "a\nb\nc\ndd\n");
+}
+
+#[test]
+fn what_the_file_holds_is_seen_without_taking_it_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("raw.jsonl");
+    assert_eq!(sink(&path).held().unwrap(), None);
+    let mut owner = sink(&path);
+    owner.recover(0).unwrap();
+    owner.expose(&entry(3, 0, &["a"])).unwrap();
+    let held = Some(Held { epoch: 3, cut: Some("cut 3".into()), rejects: 0 });
+    assert_eq!(sink(&path).held().unwrap(), held);
+    owner.expose(&entry(4, 3, &["b"])).unwrap();
+    sink(&path).recover(4).unwrap();
+    let held = Some(Held { epoch: 4, cut: Some("cut 4".into()), rejects: 0 });
+    assert_eq!(sink(&path).held().unwrap(), held, "the next owner leaves it");
 }
 
 #[test]

@@ -25,7 +25,12 @@ fn entry(epoch: u64, previous: u64) -> SinkEpoch {
     let shelves: ArrayRef = Arc::new(StringArray::from(vec![Some("a/b"), None]));
     let schema = config(Path::new("")).schema;
     let rows = RecordBatch::try_new(schema, vec![numbers, shelves]).unwrap();
-    SinkEpoch { epoch, previous, data: Arc::new(SinkData::Rows(vec![RowBlock { rows, changes: Changes::Inserts }])) }
+    SinkEpoch {
+        epoch,
+        previous,
+        cut: Some(format!("cut {epoch}").into()),
+        data: Arc::new(SinkData::Rows(vec![RowBlock { rows, changes: Changes::Inserts }])),
+    }
 }
 
 fn open(folder: &Path) -> ParquetSink {
@@ -62,6 +67,22 @@ fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     walk(folder, folder, &mut files);
     files
+}
+
+#[test]
+fn what_the_folder_holds_is_seen_without_taking_it_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = || ParquetSink::new(config(folder.path())).unwrap().held().unwrap();
+    assert_eq!(held(), None);
+    let mut owner = open(folder.path());
+    owner.expose(&entry(2, 0)).unwrap();
+    owner.expose(&entry(3, 2)).unwrap();
+    owner.flush(true).unwrap();
+    owner.expose(&entry(5, 3)).unwrap();
+    let exposed = Some(Held { epoch: 3, cut: Some("cut 3".into()), rejects: 0 });
+    assert_eq!(held(), exposed, "what is gathered is not held");
+    ParquetSink::new(config(folder.path())).unwrap().recover(3).unwrap();
+    assert_eq!(held(), exposed, "the next owner leaves it");
 }
 
 #[test]
@@ -175,7 +196,7 @@ fn of_two_instances_that_expose_at_once_only_one_does() {
     let owned = old.owned.take().unwrap();
     let files = owned.gathered.unwrap().files.finish(&owned.names, 1).unwrap();
     let mut new = open(root);
-    assert_eq!(old.manifests.put(Some(&owned.newest), 1, 1, files).unwrap().map(|newest| newest.number), None);
+    assert_eq!(old.manifests.put(Some(&owned.newest), 1, (1, None), files).unwrap().map(|newest| newest.number), None);
     new.expose(&entry(1, 0)).unwrap();
     new.flush(true).unwrap();
     assert_eq!(numbers(root), [10, 11]);
@@ -234,6 +255,7 @@ fn too_many_folders_are_exposed_early_and_refused_within_one_entry() {
         let shelves: ArrayRef = Arc::new(StringArray::from(vec!["s"; rows as usize]));
         let rows = RecordBatch::try_new(config(Path::new("")).schema, vec![numbers, shelves]).unwrap();
         SinkEpoch {
+            cut: None,
             epoch,
             previous,
             data: Arc::new(SinkData::Rows(vec![RowBlock { rows, changes: Changes::Inserts }])),

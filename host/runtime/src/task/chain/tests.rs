@@ -240,7 +240,7 @@ fn source_task(chain: Chain, out: TaskOutput) -> SourceTask {
 }
 
 fn barrier(id: u64, last: bool) -> Barrier {
-    Barrier { id, last, snapshot: None, swaps: Vec::new(), watched: Vec::new() }
+    Barrier { id, last, snapshot: None, swaps: Vec::new(), watched: Vec::new(), reach: None }
 }
 
 #[test]

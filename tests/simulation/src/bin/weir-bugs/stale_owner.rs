@@ -13,7 +13,7 @@ pub fn run() -> Result<(), String> {
     older.recover(0).map_err(|error| error.to_string())?;
     newer.recover(0).map_err(|error| error.to_string())?;
     let block = PayloadBlock { values: [b"{}".as_slice()].into_iter().collect(), keys: None, timestamps_us: vec![0] };
-    let entry = SinkEpoch { epoch: 1, previous: 0, data: Arc::new(SinkData::Payloads(vec![block])) };
+    let entry = SinkEpoch { epoch: 1, previous: 0, cut: None, data: Arc::new(SinkData::Payloads(vec![block])) };
     match older.expose(&entry) {
         Err(SinkError::Fenced(_)) => Ok(()),
         other => Err(format!("the older owner was not fenced: {other:?}")),
