@@ -8,7 +8,7 @@ use serde_json::json;
 use weir_runtime::function::{self, Contract, Function};
 use weir_runtime::gate::{self, GateError};
 use weir_runtime::plan::component_path;
-use weir_stream::Keeps;
+use weir_stream::{AggregateContract, Keeps};
 
 use crate::load::{self, ManifestArgs};
 use crate::output::{self, CONFIG, FAILED, Failure, Format};
@@ -209,14 +209,30 @@ fn contract_json(contract: &Contract) -> serde_json::Value {
         shown["states"] = states.into_iter().collect();
         shown["timers"] = timers.into_iter().collect();
     }
+    if let Contract::Aggregate(contract) = contract {
+        shown["gives"] = given(contract).into();
+        shown["accumulator"] = function::accumulator(contract).into();
+        shown["can"] = abilities(contract).into();
+    }
     shown
+}
+
+/// The type of an aggregate's result.
+fn given(contract: &AggregateContract) -> String {
+    let required = if contract.gives.is_nullable() { "" } else { "!" };
+    format!("{}{required}", weir_manifest::type_text(contract.gives.data_type()))
+}
+
+fn abilities(contract: &AggregateContract) -> Vec<&'static str> {
+    let able = [("accumulate", true), ("merge", contract.merges), ("retract", contract.retracts)];
+    able.into_iter().filter(|(_, able)| *able).map(|(what, _)| what).collect()
 }
 
 fn show_contract(contract: &Contract) {
     println!("  plugin        {} {}", contract.name(), contract.version());
     println!("  reads         {}", contract.reads().join(", "));
     let keyed = |name: &str| match contract {
-        Contract::Rows(_) => false,
+        Contract::Rows(_) | Contract::Aggregate(_) => false,
         Contract::Keyed(contract) => {
             contract.outputs.iter().any(|output| output.output.name == name && output.keeps == Keeps::Key)
         }
@@ -227,6 +243,11 @@ fn show_contract(contract: &Contract) {
         if !output.drops.is_empty() {
             println!("  drops         {} ({})", output.drops.join(", "), output.name);
         }
+    }
+    if let Contract::Aggregate(contract) = contract {
+        println!("  gives         {}", given(contract));
+        println!("  accumulator   {}", function::accumulator(contract));
+        println!("  can           {}", abilities(contract).join(", "));
     }
     for (what, of) in ["state", "timer"].into_iter().zip(kept(contract).into_iter().flatten()) {
         for (name, shape) in of {

@@ -34,6 +34,7 @@ mod apply;
 mod database;
 mod operations;
 mod postgres;
+mod question;
 mod read;
 mod sink;
 mod sqlite;
@@ -43,9 +44,10 @@ use arrow_schema::SchemaRef;
 
 use crate::identity::SinkIdentity;
 
-pub use postgres::PostgresSink;
+pub use postgres::{PostgresReader, PostgresSink};
+pub use question::{AnsweredRow, MAX_KEYS_PER_QUESTION, Question, TableReader};
 pub use read::{TableRows, read_postgres_table, read_sqlite_table};
-pub use sqlite::SqliteSink;
+pub use sqlite::{SqliteReader, SqliteSink};
 
 /// How rows become rows of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,11 @@
-//! The contract of the SQL sinks, held by a SQLite file and by a real PostgreSQL server alike.
+//! The contract of the SQL sinks, and of what look-ups ask, held by a SQLite file and by a real PostgreSQL server alike.
 //!
 //! PostgreSQL is the server that `WEIR_TEST_POSTGRES` names; each test has a schema of its own there.
 
 #[path = "sql/cases.rs"]
 mod cases;
+#[path = "sql/lookups.rs"]
+mod lookups;
 #[path = "sql/postgres_only.rs"]
 mod postgres_only;
 #[path = "sql/rows.rs"]
@@ -39,4 +41,23 @@ on_every_database!(
     a_table_of_other_columns_is_refused,
     a_target_that_was_lost_is_left_alone,
     large_epochs_take_many_statements,
+);
+
+/// As above, of what look-ups ask.
+macro_rules! lookups_on_every_database {
+    ($($case:ident),+ $(,)?) => {
+        mod sqlite_lookups {
+            $(#[test] fn $case() { crate::lookups::$case(&crate::targets::SqliteFile::new()) })+
+        }
+        mod postgres_lookups {
+            $(#[test] fn $case() { crate::lookups::$case(&crate::targets::PostgresSchema::new()) })+
+        }
+    };
+}
+
+lookups_on_every_database!(
+    each_key_is_answered_with_its_own_rows,
+    of_a_key_without_columns_it_is_answered_how_many_rows_there_are,
+    what_is_not_there_is_named,
+    names_that_are_no_names_never_reach_the_database,
 );

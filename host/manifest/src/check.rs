@@ -146,6 +146,22 @@ fn keep_profile(root: &mut Node, options: &ParseOptions<'_>, faults: &mut Faults
     let Some((_, Node { value: Value::Map(profiles), .. })) = profiles else { return };
     profiles.retain(|(name, _)| name.as_text() == options.profile);
     profiles.iter_mut().for_each(|(_, bindings)| resolve_secrets(bindings, options.environment, faults));
+    let is_bound = !profiles.is_empty();
+    if is_bound {
+        tables(root).for_each(|table| resolve_secrets(table, options.environment, faults));
+    }
+}
+
+/// Where the look-ups of steps find their tables: the only part of a step that may name a secret.
+fn tables(root: &mut Node) -> impl Iterator<Item = &mut Node> {
+    fn pairs(node: &mut Node) -> &mut [(Node, Node)] {
+        if let Value::Map(pairs) = &mut node.value { pairs } else { &mut [] }
+    }
+    fn at<'a>(node: &'a mut Node, name: &str) -> Option<&'a mut Node> {
+        pairs(node).iter_mut().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value)
+    }
+    let steps = at(root, "steps").map(pairs).unwrap_or_default();
+    steps.iter_mut().filter_map(|(_, step)| at(at(step, "lookup")?, "in"))
 }
 
 fn resolve_secrets(node: &mut Node, environment: &Environment<'_>, faults: &mut Faults) {

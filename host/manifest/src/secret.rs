@@ -14,7 +14,7 @@ use crate::span::Spanned;
 pub(crate) const VALUE_KEY: &str = "$value";
 
 /// The value of a secret and the name that it goes by.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "a secret")]
 pub struct Secret {

@@ -26,6 +26,9 @@
 //! | `collect(x)`, `collect(x, 5)` | the same    | utf8: a JSON array                       | its values | by event time, of one time the smallest first; a value that would pass 1 MiB a key is a reject (`too-large`) |
 //! | `bool_and, bool_or` | bool                  | bool                                     | 8     | |
 //!
+//! An aggregate by a user's function ([`plugin`]) gives what its contract says, of rows as they are, nulls too; what it keeps
+//! of a key is bounded by the step.
+//!
 //! All but `count()` leave nulls out; what counts is 0 and everything else is null when there is nothing but nulls. A
 //! reject (code `overflow` or `too-large`) leaves all aggregates of its row as they were. A row that an aggregate's filter
 //! leaves out is a null to that aggregate, and its argument is not asked for. Sums, averages and variances of
@@ -54,6 +57,7 @@ mod kind;
 mod merge;
 mod pending;
 mod place;
+mod plugin;
 mod session;
 mod session_keyed;
 mod show;
@@ -68,6 +72,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
 
 use argument::{Lane, RankLane};
+use plugin::PluginAggregate;
 
 use weir_state::table::TableError;
 
@@ -81,6 +86,7 @@ pub use grid::WindowAggregate;
 pub use group::{GroupAggregate, GroupSpec};
 pub use kind::{AggregateKind, LISTED_MAX, result_type};
 pub(crate) use place::beyond_time;
+pub use plugin::{ACCUMULATOR_BYTES_PER_CALL, PluginSpec};
 pub use session::{SessionAggregate, SessionGap};
 pub use spec::{Emit, LateRows, Showing, WindowSpec, WindowTime};
 
@@ -95,7 +101,7 @@ const SUM_DIGITS: u8 = 10;
 const AVG_DIGITS: u8 = 4;
 
 /// One aggregate of a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AggregateSpec {
     /// Name of the output column.
     pub name: String,
@@ -106,12 +112,20 @@ pub struct AggregateSpec {
     pub order: Option<String>,
     /// Only rows for which this condition is true are aggregated; none: all.
     pub filter: Option<String>,
+    /// Of [`AggregateKind::Plugin`]; a step has one at most.
+    pub plugin: Option<PluginSpec>,
 }
 
 impl AggregateSpec {
     /// One of all rows.
     pub fn new(name: &str, kind: AggregateKind, argument: Option<&str>) -> Self {
-        Self { name: name.to_owned(), kind, argument: argument.map(str::to_owned), order: None, filter: None }
+        let (name, argument) = (name.to_owned(), argument.map(str::to_owned));
+        Self { name, kind, argument, order: None, filter: None, plugin: None }
+    }
+
+    /// One by a user's function, of all rows.
+    pub fn by_plugin(name: &str, plugin: PluginSpec) -> Self {
+        Self { plugin: Some(plugin), ..Self::new(name, AggregateKind::Plugin, None) }
     }
 }
 
@@ -126,6 +140,7 @@ struct Aggregate {
     argument: Option<Expression>,
     order: Option<Expression>,
     filter: Option<Predicate>,
+    plugin: Option<Arc<PluginAggregate>>,
 }
 
 impl Aggregate {
@@ -133,7 +148,9 @@ impl Aggregate {
         let compile = |text: &Option<String>| text.as_deref().map(|text| Expression::compile(text, input)).transpose();
         let (argument, order) = (compile(&spec.argument)?, compile(&spec.order)?);
         let filter = spec.filter.as_deref().map(|text| Predicate::compile(text, input)).transpose()?;
-        let made = Self { name: spec.name.clone(), kind: spec.kind, argument, order, filter };
+        let plugin = spec.plugin.as_ref().map(|plugin| PluginAggregate::new(plugin, input)).transpose()?;
+        let plugin = plugin.map(Arc::new);
+        let made = Self { name: spec.name.clone(), kind: spec.kind, argument, order, filter, plugin };
         made.result_type()?;
         Ok(made)
     }
@@ -153,6 +170,9 @@ impl Aggregate {
     }
 
     fn result_type(&self) -> Result<DataType, ExpressionError> {
+        if let Some(plugin) = &self.plugin {
+            return Ok(plugin.gives().data_type().clone());
+        }
         result_type(self.kind, &self.argument_type()).map_err(|message| {
             let span = self.argument.as_ref().map(|argument| 0..argument.text().len());
             ExpressionError { message, span, suggestion: None }
@@ -164,7 +184,10 @@ impl Aggregate {
         let can_be_null = matches!(self.kind, AggregateKind::Stddev | AggregateKind::Variance);
         let can_be = |expression: &Option<Expression>| expression.as_ref().is_some_and(Expression::is_nullable);
         let of_nulls = self.filter.is_some() || can_be(&self.argument) || can_be(&self.order);
-        let nullable = !self.kind.counts() && (can_be_null || of_nulls);
+        let nullable = match &self.plugin {
+            Some(plugin) => plugin.gives().is_nullable(),
+            None => !self.kind.counts() && (can_be_null || of_nulls),
+        };
         Ok(Arc::new(Field::new(&self.name, self.result_type()?, nullable)))
     }
 }
@@ -176,6 +199,9 @@ fn internal(error: &TableError) -> StepFault {
 /// What of the aggregates stored state depends on.
 fn layout(aggregates: &[Aggregate]) -> String {
     let text = |made: &Aggregate| {
+        if let Some(plugin) = &made.plugin {
+            return format!("{} {}", made.name, plugin.state_name());
+        }
         let order = made.order.as_ref().map_or(String::new(), |order| format!(" by {}", order.data_type()));
         format!("{} {}({}{order})", made.name, made.kind.state_name(), made.argument_type())
     };

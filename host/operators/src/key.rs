@@ -262,6 +262,12 @@ impl KeyEncoder {
     /// # Errors
     /// As [`KeyEncoder::encode`].
     pub fn keys_of(&self, batch: &Batch) -> Result<(KeyBatch, Vec<Reject>), StepFault> {
+        let (arrays, refused) = self.columns_of(batch);
+        Ok((self.keys(&arrays, batch.rows())?, refused))
+    }
+
+    /// As [`KeyEncoder::keys_of`], the columns of the keys themselves.
+    pub(crate) fn columns_of(&self, batch: &Batch) -> (Vec<ArrayRef>, Vec<Reject>) {
         let (mut arrays, mut refused): (Vec<ArrayRef>, Vec<Reject>) = (Vec::new(), Vec::new());
         for column in &self.columns {
             let evaluated = column.evaluate(batch);
@@ -270,7 +276,7 @@ impl KeyEncoder {
         }
         refused.sort_by_key(|reject| reject.row);
         refused.dedup_by_key(|reject| reject.row);
-        Ok((self.keys(&arrays, batch.rows())?, refused))
+        (arrays, refused)
     }
 
     fn keys(&self, arrays: &[ArrayRef], rows: usize) -> Result<KeyBatch, StepFault> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
-use weir_stream::{FunctionFault, KeyedFunction, KeyedFunctionFactory};
+use weir_stream::{AggregateFactory, AggregateFunction, FunctionFault, KeyedFunction, KeyedFunctionFactory};
 
 use crate::held_key::HeldEntry;
 use crate::key::KeyedBatch;
@@ -64,7 +64,7 @@ pub trait KeyedOperator: Any + Send {
     }
 
     /// The digest of the user's function that runs in this step, if one does.
-    fn digest(&self) -> Option<&Arc<str>> {
+    fn digest(&self) -> Option<Arc<str>> {
         None
     }
 
@@ -149,10 +149,17 @@ pub struct OpenWindows {
 }
 
 /// The version of a user's function that runs from the next epoch on.
-pub struct NextFunction {
-    pub factory: Arc<dyn KeyedFunctionFactory>,
-    /// An instance made ahead, if there is one.
-    pub instance: Option<Box<dyn KeyedFunction>>,
+pub enum NextFunction {
+    Keyed {
+        factory: Arc<dyn KeyedFunctionFactory>,
+        /// An instance made ahead, if there is one.
+        instance: Option<Box<dyn KeyedFunction>>,
+    },
+    Aggregate {
+        factory: Arc<dyn AggregateFactory>,
+        /// The same.
+        instance: Option<Box<dyn AggregateFunction>>,
+    },
 }
 
 /// A part as what it is.

@@ -8,6 +8,7 @@ pub mod aggregate;
 pub mod assign;
 pub mod by_key;
 pub mod dedup;
+mod entries;
 pub mod exchange;
 pub mod expression;
 pub mod filter;
@@ -33,7 +34,7 @@ pub mod window;
 
 pub use aggregate::{
     AggregateKind, AggregateSpec, AssignedAggregate, Emit, GlobalAggregate, GlobalTrigger, GroupAggregate, GroupSpec,
-    LateRows, SessionAggregate, SessionGap, Showing, WindowAggregate, WindowSpec, WindowTime,
+    LateRows, PluginSpec, SessionAggregate, SessionGap, Showing, WindowAggregate, WindowSpec, WindowTime,
 };
 pub use assign::Assigner;
 pub use by_key::ByKey;

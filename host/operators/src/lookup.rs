@@ -6,6 +6,8 @@
 //! The table stands in a [`TableSlot`] that others fill and fill anew; it is looked at once a batch. So rows of one batch
 //! see one table, and what was given out stands, whatever the table becomes. Nothing here knows where tables come from.
 
+mod cache;
+mod remote;
 mod rows;
 mod table;
 
@@ -19,6 +21,8 @@ use crate::filter::without_deletes;
 use crate::key::{KeyBatch, KeyEncoder, has_null};
 use crate::operator::{Operator, Outputs, StepFault};
 
+pub use cache::{AnswerCache, MAX_CACHE_BYTES};
+pub use remote::{KeyAnswer, Pending, RemoteLookup};
 use rows::Matches;
 pub use table::{LookupTable, MAX_KEY_BYTES, MAX_ROWS_PER_KEY, TableFault};
 
@@ -46,7 +50,7 @@ pub struct TableShape {
 
 impl TableShape {
     /// Numbers of the columns that come out: the key's do not, the row has it.
-    fn values(&self) -> Vec<usize> {
+    pub fn values(&self) -> Vec<usize> {
         (0..self.schema.fields().len()).filter(|column| !self.key.contains(column)).collect()
     }
 }

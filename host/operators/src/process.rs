@@ -7,11 +7,10 @@
 //! A timer fires once the watermark of all inputs (or the clock) has come to it, behind the rows that came with that
 //! watermark. A state with a time to live lapses that long after its key's newest row or timer, in event time. At the
 //! end of a bounded input timers fire up to the last one that was pending, so that one that sets itself anew for ever
-//! ends too. What a step keeps per key is in `held`, how entries are stored in `entries`, one call in `call`.
+//! ends too. What a step keeps per key is in `held`, how entries are stored in `crate::entries`, one call in `call`.
 
 mod call;
 mod due;
-mod entries;
 mod firing;
 mod held;
 mod keyed;
@@ -26,12 +25,12 @@ use weir_state::table::MapTable;
 use weir_stream::time::NO_WATERMARK;
 use weir_stream::{FunctionFault, Keeps, KeyedContract, KeyedFunction, TimeDomain};
 
+use crate::entries::EntryCodec;
 use crate::key::KeyDecoder;
 use crate::keyed::NextFunction;
 use crate::transform::plan::OutputPlan;
 use crate::transform::{BisectionBudget, Monotonic};
 use due::DueList;
-use entries::EntryCodec;
 use held::Held;
 
 /// The stage of its rejects.
@@ -130,7 +129,9 @@ impl ProcessStep {
     }
 
     fn start(&mut self, next: NextFunction) -> Result<(), FunctionFault> {
-        let NextFunction { factory, instance } = next;
+        let NextFunction::Keyed { factory, instance } = next else {
+            unreachable!("the gate lets in what has the step's world")
+        };
         let function = instance.map_or_else(|| factory.instantiate(), Ok)?;
         let plan = |(output, schema): (&weir_stream::KeyedOutput, &SchemaRef)| {
             let input = if output.keeps == Keeps::Row { &self.spec.input } else { &self.key_schema };

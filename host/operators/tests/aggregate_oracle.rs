@@ -1,7 +1,7 @@
 //! Every kind of aggregate against a naive recomputation: random rows in a random order, cut into batches at random,
 //! with state sealed and restored in between.
-//!
-//! `WEIR_TEST_SEED` repeats a run, `WEIR_TEST_CASES` changes how many cases it has.
+
+mod oracle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,30 +10,15 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use oracle::{Deltas, Random, seeds};
 use weir_operators::{
     AggregateKind, AggregateSpec, KeyEncoder, KeyedOperator, Outputs, Showing, WindowAggregate, WindowGrid, WindowSpec,
     WindowTime,
 };
-use weir_state::table::DeltaWriter;
 use weir_stream::{Batch, Changes, Origin};
 
 const KEY_GROUPS: u16 = 4;
-const DEFAULT_CASES: u64 = 300;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
-    }
-
-    fn one_in(&mut self, bound: u64) -> bool {
-        self.below(bound) == 0
-    }
-}
+const CASES: u64 = 300;
 
 #[derive(Debug, Clone)]
 struct Row {
@@ -142,19 +127,6 @@ fn spec(key: &KeyEncoder) -> WindowSpec {
     }
 }
 
-#[derive(Default)]
-struct Deltas(Vec<(u16, Vec<u8>, Option<Vec<u8>>)>);
-
-impl DeltaWriter for Deltas {
-    fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]) {
-        self.0.push((key_group, key.to_vec(), Some(value.to_vec())));
-    }
-
-    fn delete(&mut self, key_group: u16, key: &[u8]) {
-        self.0.push((key_group, key.to_vec(), None));
-    }
-}
-
 /// The results by key, each as text.
 fn run(random: &mut Random, rows: &[Row]) -> BTreeMap<i64, Vec<String>> {
     let key = KeyEncoder::new(&[("key".into(), "key".into())], &schema(), KEY_GROUPS).unwrap();
@@ -169,12 +141,7 @@ fn run(random: &mut Random, rows: &[Row]) -> BTreeMap<i64, Vec<String>> {
         if random.one_in(3) {
             windows.seal(&mut deltas);
             windows = made();
-            for (group, key, value) in &deltas.0 {
-                match value {
-                    Some(value) => windows.restore_put(*group, key, value).unwrap(),
-                    None => windows.restore_delete(*group, key).unwrap(),
-                }
-            }
+            deltas.restore(&mut windows, 0..KEY_GROUPS, None);
         }
     }
     assert!(out.rejects.is_empty() && out.late.is_empty());
@@ -317,14 +284,8 @@ fn is_quantile(told: &str, mut values: Vec<f64>, share: f64) -> bool {
 
 #[test]
 fn every_aggregate_equals_a_naive_one_however_rows_are_ordered_and_cut_and_state_is_restored() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-    let base = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(clock()));
-    let cases = number("WEIR_TEST_CASES").unwrap_or(DEFAULT_CASES);
-    println!("WEIR_TEST_SEED={base} ({cases} cases)");
-    for case in 0..cases {
-        let seed = base.wrapping_add(case);
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    for seed in seeds(CASES) {
+        let mut random = Random::new(seed);
         let rows: Vec<Row> = (0..1 + random.below(120)).map(|_| row(&mut random)).collect();
         let mut groups: BTreeMap<i64, Vec<&Row>> = BTreeMap::new();
         rows.iter().for_each(|row| groups.entry(row.key).or_default().push(row));

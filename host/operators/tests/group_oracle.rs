@@ -1,7 +1,7 @@
 //! The group-by without a window against a naive one: rows in order, cut into batches and spread over tasks at random, with
 //! state sealed and restored in between; the table that its updates and deletes make must be the naive one's.
-//!
-//! `WEIR_TEST_SEED` repeats a run, `WEIR_TEST_CASES` changes how many cases it has.
+
+mod oracle;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,29 +10,18 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use oracle::{Deltas, Random, seeds};
 use weir_operators::{
     AggregateKind, AggregateSpec, GroupAggregate, GroupSpec, KeyEncoder, KeyedOperator, Outputs, split,
 };
 use weir_state::Spill;
 use weir_state::sim::SimDisk;
-use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::NO_WATERMARK;
 use weir_stream::{Batch, ChangeKind, Changes, Origin};
 
 const KEY_GROUPS: u16 = 8;
-const DEFAULT_CASES: u64 = 500;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
-    }
-}
+const CASES: u64 = 2_000;
 
 #[derive(Debug, Clone, Copy)]
 struct Row {
@@ -93,19 +82,6 @@ fn rows(random: &mut Random, retracts: bool) -> Vec<Row> {
     rows
 }
 
-#[derive(Default)]
-struct Deltas(Vec<(u16, Vec<u8>, Option<Vec<u8>>)>);
-
-impl DeltaWriter for Deltas {
-    fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]) {
-        self.0.push((key_group, key.to_vec(), Some(value.to_vec())));
-    }
-
-    fn delete(&mut self, key_group: u16, key: &[u8]) {
-        self.0.push((key_group, key.to_vec(), None));
-    }
-}
-
 struct Engine {
     key: KeyEncoder,
     spec: GroupSpec,
@@ -143,20 +119,7 @@ impl Engine {
                 let groups = task_key_groups(task, tasks, KEY_GROUPS);
                 let mut made = GroupAggregate::new(&self.spec, &schema(), groups.clone()).unwrap();
                 made.restore_watermark(self.watermark_us);
-                for group in groups {
-                    let mut part = made.part(group..group + 1);
-                    let entries = self.deltas.0.iter().filter(|(of, _, _)| *of == group);
-                    for (number, (_, key, value)) in entries.enumerate() {
-                        match value {
-                            Some(value) => part.restore_put(group, key, value).unwrap(),
-                            None => part.restore_delete(group, key).unwrap(),
-                        }
-                        if number % 7 == 6 {
-                            part.evict(usize::MAX, &self.spill).unwrap();
-                        }
-                    }
-                    made.absorb(part).unwrap();
-                }
+                self.deltas.restore(&mut made, groups, Some(&self.spill));
                 made
             })
             .collect();
@@ -230,15 +193,9 @@ fn naive(held: &mut Held, table: &mut Table, row: &Row, ttl_us: Option<i64>) -> 
 
 #[test]
 fn the_table_equals_a_naive_one_however_rows_are_cut_spread_and_restored() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-    let base = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(clock()));
-    let cases = number("WEIR_TEST_CASES").unwrap_or(DEFAULT_CASES);
-    println!("WEIR_TEST_SEED={base} ({cases} cases)");
     let mut late_in_all = 0;
-    for case in 0..cases {
-        let seed = base.wrapping_add(case);
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    for seed in seeds(CASES) {
+        let mut random = Random::new(seed);
         let retracts = random.below(2) == 0;
         let ttl_us = (!retracts && random.below(4) > 0).then(|| 1 + random.below(150) as i64);
         let rows = rows(&mut random, retracts);

@@ -4,7 +4,8 @@
 //! random order, spreads the keys over tasks, lets time go on at random moments, and at random moments seals the state and
 //! starts again from the deltas or from a snapshot alone, with another number of tasks. Pairs, rows without a match, late rows
 //! and refused pairs must equal the oracle's, and no row may be older than the watermark given out before it.
-//! `WEIR_TEST_SEED` repeats a run; `WEIR_TEST_CASES` changes the number of cases.
+
+mod oracle;
 
 use std::sync::Arc;
 
@@ -12,45 +13,21 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use oracle::{Deltas, Random, seeds};
 use weir_operators::join::{LEFT, RIGHT};
 use weir_operators::{
     Bounds, JoinKind, JoinSpec, KeyEncoder, KeyedOperator, Outputs, RowOrigin, StreamJoin, WindowGrid, split,
 };
 use weir_state::Spill;
 use weir_state::sim::SimDisk;
-use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::{BoundedDisorder, CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
 use weir_stream::{Batch, Changes, Origin};
 
-const DEFAULT_CASES: u64 = 4_000;
+const CASES: u64 = 10_000;
 const KEY_GROUPS: u16 = 16;
 /// One step of the drawn times: much shorter than a bucket, so that there are several of them and rows at their edges.
 const STEP_US: i64 = 10_000;
-
-/// A xorshift generator: the test's only source of chance.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
-    fn one_in(&mut self, chances: u64) -> bool {
-        self.below(chances) == 0
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-}
 
 #[derive(Debug, Clone)]
 struct Event {
@@ -229,19 +206,6 @@ fn oracle(streams: &Streams, case: &Case) -> Outcome {
     outcome
 }
 
-#[derive(Default)]
-struct Deltas(Vec<(u16, Vec<u8>, Option<Vec<u8>>)>);
-
-impl DeltaWriter for Deltas {
-    fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]) {
-        self.0.push((key_group, key.to_vec(), Some(value.to_vec())));
-    }
-
-    fn delete(&mut self, key_group: u16, key: &[u8]) {
-        self.0.push((key_group, key.to_vec(), None));
-    }
-}
-
 /// The tasks of the join, and everything that outlives them.
 struct Engine {
     keys: [KeyEncoder; 2],
@@ -276,31 +240,17 @@ impl Engine {
             outcome: Outcome::default(),
             spill: Spill::new(Arc::new(SimDisk::new()), "/state".into()),
         };
-        engine.start(tasks, false);
+        engine.start(tasks);
         engine
     }
 
     /// New tasks from the deltas alone.
-    fn start(&mut self, tasks: usize, in_parts: bool) {
+    fn start(&mut self, tasks: usize) {
         self.tasks = (0..tasks)
             .map(|task| {
                 let groups = task_key_groups(task, tasks, KEY_GROUPS);
                 let mut made = StreamJoin::new(&self.spec, [&schema(LEFT), &schema(RIGHT)], groups.clone()).unwrap();
-                for group in groups {
-                    let mut part = made.part(group..group + 1);
-                    let target: &mut dyn KeyedOperator = if in_parts { part.as_mut() } else { &mut made };
-                    let entries = self.deltas.0.iter().filter(|(of, _, _)| *of == group);
-                    for (number, (_, key, value)) in entries.enumerate() {
-                        match value {
-                            Some(value) => target.restore_put(group, key, value).unwrap(),
-                            None => target.restore_delete(group, key).unwrap(),
-                        }
-                        if number % 7 == 6 {
-                            target.evict(usize::MAX, &self.spill).unwrap();
-                        }
-                    }
-                    made.absorb(part).unwrap();
-                }
+                self.deltas.restore(&mut made, groups, Some(&self.spill));
                 made.restore_watermark(self.reached_us);
                 made
             })
@@ -367,19 +317,15 @@ impl Engine {
     fn seal(&mut self, snapshot: bool) {
         self.tasks.iter_mut().for_each(|task| task.seal(&mut self.deltas));
         if snapshot {
-            self.deltas.0.clear();
-            for (task, group) in self.tasks.iter().flat_map(|task| (0..KEY_GROUPS).map(move |group| (task, group))) {
-                task.for_each(group, &mut |key, value| self.deltas.put(group, key, value)).unwrap();
-            }
+            self.deltas.snapshot(&self.tasks, KEY_GROUPS);
         }
     }
 }
 
 fn run(random: &mut Random, streams: &Streams, case: &Case) -> Outcome {
-    let tasks = |random: &mut Random| random.of(&[1, 2, 4]);
     let places: Vec<(usize, usize)> =
         (0..2).flat_map(|side| (0..streams[side].len()).map(move |partition| (side, partition))).collect();
-    let mut engine = Engine::new(case, tasks(random), places.len());
+    let mut engine = Engine::new(case, random.tasks(), places.len());
     let mut next = vec![0; places.len()];
     loop {
         let events_of = |place: usize| &streams[places[place].0][places[place].1];
@@ -403,8 +349,7 @@ fn run(random: &mut Random, streams: &Streams, case: &Case) -> Outcome {
                 engine.write_away(if random.one_in(2) { 1 } else { usize::MAX });
             }
             if random.one_in(2) {
-                let tasks = tasks(random);
-                engine.start(tasks, random.one_in(2));
+                engine.start(random.tasks());
             }
         }
     }
@@ -418,20 +363,14 @@ fn run(random: &mut Random, streams: &Streams, case: &Case) -> Outcome {
 
 #[test]
 fn joined_rows_equal_the_oracle_however_the_sides_are_cut_and_interleaved_and_state_is_restored() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-    let base = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(clock()));
-    let cases = number("WEIR_TEST_CASES").unwrap_or(DEFAULT_CASES);
-    println!("WEIR_TEST_SEED={base} ({cases} cases)");
     let (mut pairs, mut alone, mut late, mut refused) = (0, 0, 0, 0);
-    for number in 0..cases {
-        let seed = base.wrapping_add(number);
+    for seed in seeds(CASES) {
         let mut random = Random::new(seed);
         let case = case(&mut random);
         let origin_us = random.of(&[-500 * STEP_US, 0, 1_772_359_200_000_000]);
         let streams: Streams = [LEFT, RIGHT].map(|side| {
             let stream = |partition: u64| events(&mut random, (partition * 100) as i64 + side as i64 * 1000, origin_us);
-            let partitions = [1, 2][number as usize % 2];
+            let partitions = 1 + seed % 2;
             (0..partitions).map(stream).collect()
         });
         let expected = oracle(&streams, &case).sorted();

@@ -160,7 +160,7 @@ fn empty() -> ProcessStep {
 
 fn begun(mut step: ProcessStep, watching: bool) -> ProcessStep {
     let factory = Arc::new(Factory(contract(), "sha256:native".into()));
-    step.begin_epoch(Some(NextFunction { factory, instance: None }), watching).unwrap();
+    step.begin_epoch(Some(NextFunction::Keyed { factory, instance: None }), watching).unwrap();
     step
 }
 

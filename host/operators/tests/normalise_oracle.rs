@@ -1,7 +1,7 @@
 //! A table that changes, through `normalise` into an aggregate by another column: whatever was replaced or deleted, however rows
 //! were cut, spread over tasks and restored, the result is that of the table as it is.
-//!
-//! `WEIR_TEST_SEED` repeats a run, `WEIR_TEST_CASES` changes how many cases it has.
+
+mod oracle;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,30 +11,19 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use oracle::{Deltas, Random, seeds};
 use weir_operators::{
     AggregateKind, AggregateSpec, ByKey, GroupAggregate, GroupSpec, KeyEncoder, KeyedOperator, Normalise, Outputs,
     RowFormat, split,
 };
-use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::NO_WATERMARK;
 use weir_stream::{Batch, ChangeKind, Changes, Origin};
 
 const KEY_GROUPS: u16 = 8;
-const DEFAULT_CASES: u64 = 500;
+const CASES: u64 = 2_000;
 /// How far behind their event time rows of some tables are final.
 const FINAL_AFTER_US: i64 = 40;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
-    }
-}
 
 /// Id, group, value; the time is the row's and never goes back by more than rows are open to change.
 #[derive(Debug, Clone, Copy)]
@@ -63,19 +52,6 @@ fn batch(rows: &[Row]) -> Batch {
     }
 }
 
-#[derive(Default)]
-struct Deltas(Vec<(u16, Vec<u8>, Option<Vec<u8>>)>);
-
-impl DeltaWriter for Deltas {
-    fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]) {
-        self.0.push((key_group, key.to_vec(), Some(value.to_vec())));
-    }
-
-    fn delete(&mut self, key_group: u16, key: &[u8]) {
-        self.0.push((key_group, key.to_vec(), None));
-    }
-}
-
 /// A keyed step, its tasks and what they have made durable.
 struct Stage {
     key: KeyEncoder,
@@ -95,12 +71,7 @@ impl Stage {
             let groups = task_key_groups(task, tasks, KEY_GROUPS);
             let mut made = (self.make)(groups.clone());
             made.restore_watermark(watermark_us);
-            for (group, key, value) in self.deltas.0.iter().filter(|(group, _, _)| groups.contains(group)) {
-                match value {
-                    Some(value) => made.restore_put(*group, key, value).unwrap(),
-                    None => made.restore_delete(*group, key).unwrap(),
-                }
-            }
+            self.deltas.restore(made.as_mut(), groups, None);
             made
         };
         self.tasks = (0..tasks).map(task).collect();
@@ -195,15 +166,9 @@ fn apply(told: &Batch, groups: &mut Groups) {
 
 #[test]
 fn an_aggregate_over_a_table_is_that_of_the_table_as_it_is() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-    let base = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(clock()));
-    let cases = number("WEIR_TEST_CASES").unwrap_or(DEFAULT_CASES);
-    println!("WEIR_TEST_SEED={base} ({cases} cases)");
     let mut let_go = 0;
-    for case in 0..cases {
-        let seed = base.wrapping_add(case);
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    for seed in seeds(CASES) {
+        let mut random = Random::new(seed);
         let final_after_us = Some(FINAL_AFTER_US).filter(|_| random.below(2) == 0);
         let [mut normalise, mut group] = stages(final_after_us);
         let mut watermark_us = NO_WATERMARK;

@@ -3,8 +3,9 @@
 //! Every case draws rows of several partitions with disorder, splits them into batches, spreads the keys over tasks, lets
 //! time go on at random moments, and at random moments seals the state and starts again from the deltas alone, with
 //! another number of tasks. The final tables, late rows and rejects must equal the oracle's, with fixed gaps and gaps by
-//! row, with and without lateness, whatever is shown in between. `WEIR_TEST_SEED` repeats a run; `WEIR_TEST_CASES` changes
-//! the number of cases.
+//! row, with and without lateness, whatever is shown in between.
+
+mod oracle;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,42 +15,22 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use oracle::{Deltas, Random, seeds};
 use weir_operators::{
     AggregateKind, AggregateSpec, Emit, KeyEncoder, KeyedOperator, Outputs, RowOrigin, SessionAggregate, SessionGap,
     Showing, WindowSpec, WindowTime, split,
 };
 use weir_state::Spill;
 use weir_state::sim::SimDisk;
-use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::{BoundedDisorder, CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
 use weir_stream::{Batch, ChangeKind, Changes, Origin, SourceRecords};
 
-const DEFAULT_CASES: u64 = 4000;
+const CASES: u64 = 10_000;
 const KEY_GROUPS: u16 = 8;
 
 /// Bytes that were out of memory, in all cases together.
 static LEFT_MEMORY: AtomicU64 = AtomicU64::new(0);
-
-/// A xorshift generator: the test's only source of chance.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
-    fn one_in(&mut self, chances: u64) -> bool {
-        self.below(chances) == 0
-    }
-}
 
 #[derive(Debug, Clone, Copy)]
 struct Event {
@@ -170,19 +151,6 @@ fn oracle(partitions: &[Vec<Event>], shape: &Shape) -> Outcome {
     outcome
 }
 
-#[derive(Default)]
-struct Deltas(Vec<(u16, Vec<u8>, Option<Vec<u8>>)>);
-
-impl DeltaWriter for Deltas {
-    fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]) {
-        self.0.push((key_group, key.to_vec(), Some(value.to_vec())));
-    }
-
-    fn delete(&mut self, key_group: u16, key: &[u8]) {
-        self.0.push((key_group, key.to_vec(), None));
-    }
-}
-
 /// The tasks of the keyed stage, and everything that outlives them.
 struct Engine {
     key: KeyEncoder,
@@ -209,7 +177,7 @@ impl Engine {
             outcome: Outcome::default(),
             spill: Spill::new(Arc::new(SimDisk::new()), "/state".into()),
         };
-        engine.start(tasks, false);
+        engine.start(tasks);
         engine
     }
 
@@ -229,25 +197,11 @@ impl Engine {
     }
 
     /// New tasks from the deltas alone.
-    fn start(&mut self, tasks: usize, in_parts: bool) {
+    fn start(&mut self, tasks: usize) {
         let make = |task: usize| {
             let groups = task_key_groups(task, tasks, KEY_GROUPS);
             let mut made = SessionAggregate::new(&self.spec(), &self.shape.gap(), &schema(), groups.clone()).unwrap();
-            for group in groups {
-                let mut part = made.part(group..group + 1);
-                let target: &mut dyn KeyedOperator = if in_parts { part.as_mut() } else { &mut made };
-                let entries = self.deltas.0.iter().filter(|(of, _, _)| *of == group);
-                for (number, (_, key, value)) in entries.enumerate() {
-                    match value {
-                        Some(value) => target.restore_put(group, key, value).unwrap(),
-                        None => target.restore_delete(group, key).unwrap(),
-                    }
-                    if number % 7 == 6 {
-                        target.evict(usize::MAX, &self.spill).unwrap();
-                    }
-                }
-                made.absorb(part).unwrap();
-            }
+            self.deltas.restore(&mut made, groups, Some(&self.spill));
             made.restore_watermark(self.reached_us);
             made
         };
@@ -323,15 +277,9 @@ impl Engine {
 }
 
 fn run(random: &mut Random, partitions: &[Vec<Event>], shape: Shape) -> Outcome {
-    let tasks = |random: &mut Random| [1, 2, 4][random.below(3) as usize];
-    let mut engine = Engine::new(shape, tasks(random), partitions.len());
+    let mut engine = Engine::new(shape, random.tasks(), partitions.len());
     let mut next = vec![0; partitions.len()];
-    loop {
-        let open: Vec<usize> = (0..partitions.len()).filter(|open| next[*open] < partitions[*open].len()).collect();
-        if open.is_empty() {
-            break;
-        }
-        let open = open[random.below(open.len() as u64) as usize];
+    while let Some(open) = random.partition(partitions, &next) {
         let rows = (1 + random.below(25) as usize).min(partitions[open].len() - next[open]);
         engine.process(batch(open as u32, next[open], &partitions[open][next[open]..next[open] + rows]));
         next[open] += rows;
@@ -352,8 +300,7 @@ fn run(random: &mut Random, partitions: &[Vec<Event>], shape: Shape) -> Outcome 
                 engine.write_away(bytes);
             }
             if random.one_in(2) {
-                let tasks = tasks(random);
-                engine.start(tasks, random.one_in(2));
+                engine.start(random.tasks());
             }
         }
     }
@@ -371,21 +318,16 @@ fn run(random: &mut Random, partitions: &[Vec<Event>], shape: Shape) -> Outcome 
 
 #[test]
 fn sessions_late_rows_and_rejects_equal_the_oracle_however_rows_are_cut_and_state_is_restored() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-    let base = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(clock()));
-    let cases = number("WEIR_TEST_CASES").unwrap_or(DEFAULT_CASES);
-    println!("WEIR_TEST_SEED={base} ({cases} cases)");
     let (mut sessions, mut late, mut rejected) = (0, 0, 0);
-    for case in 0..cases {
-        let mut random = Random::new(base.wrapping_add(case));
+    for seed in seeds(CASES) {
+        let mut random = Random::new(seed);
         let origin_us = [-500_000, 1_772_359_200_000_000][random.below(2) as usize];
         let shape = Shape::draw(&mut random);
         let partitions: Vec<Vec<Event>> = (0..1 + random.below(3)).map(|_| events(&mut random, origin_us)).collect();
         let mut expected = oracle(&partitions, &shape);
         expected.late.sort_unstable();
         expected.rejected.sort_unstable();
-        let told = format!("WEIR_TEST_SEED={}, {shape:?}", base.wrapping_add(case));
+        let told = format!("WEIR_TEST_SEED={}, {shape:?}", seed);
         println!("{told}");
         let outcome = run(&mut random, &partitions, shape);
         assert_eq!((&outcome.late, &outcome.rejected), (&expected.late, &expected.rejected), "{told}");

@@ -1,7 +1,8 @@
 //! The join with a table as of event time against a naive oracle: for each left row, the whole history of its key.
 //!
 //! As in `join_oracle.rs`: random events with disorder, batches, orders of the sides, tasks, seals and restores.
-//! `WEIR_TEST_SEED` repeats a run; `WEIR_TEST_CASES` changes the number of cases.
+
+mod oracle;
 
 use std::sync::Arc;
 
@@ -9,42 +10,19 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use oracle::{Deltas, Random, seeds};
 use weir_operators::join::{LEFT, RIGHT, TemporalJoin};
 use weir_operators::{JoinKind, KeyEncoder, KeyedOperator, Outputs, split};
 use weir_state::Spill;
 use weir_state::sim::SimDisk;
-use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::{BoundedDisorder, CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
 use weir_stream::{Batch, ChangeKind, Changes, Origin};
 
-const DEFAULT_CASES: u64 = 3_000;
+const CASES: u64 = 10_000;
 const KEY_GROUPS: u16 = 16;
 /// So that left rows span several buckets.
 const STEP_US: i64 = 200_000;
-
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
-    fn one_in(&mut self, chances: u64) -> bool {
-        self.below(chances) == 0
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-}
 
 #[derive(Debug, Clone)]
 struct Event {
@@ -141,19 +119,6 @@ fn oracle(streams: &Streams, kind: JoinKind) -> Outcome {
     outcome
 }
 
-#[derive(Default)]
-struct Deltas(Vec<(u16, Vec<u8>, Option<Vec<u8>>)>);
-
-impl DeltaWriter for Deltas {
-    fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]) {
-        self.0.push((key_group, key.to_vec(), Some(value.to_vec())));
-    }
-
-    fn delete(&mut self, key_group: u16, key: &[u8]) {
-        self.0.push((key_group, key.to_vec(), None));
-    }
-}
-
 struct Engine {
     keys: KeyEncoder,
     kind: JoinKind,
@@ -177,32 +142,16 @@ impl Engine {
         let spill = Spill::new(Arc::new(SimDisk::new()), "/state".into());
         let reached_us = NO_WATERMARK;
         let mut engine = Self { keys, kind, tasks: Vec::new(), watermark, reached_us, deltas, outcome, spill };
-        engine.start(tasks, false);
+        engine.start(tasks);
         engine
     }
 
-    fn start(&mut self, tasks: usize, in_parts: bool) {
+    fn start(&mut self, tasks: usize) {
         self.tasks = (0..tasks)
             .map(|task| {
                 let groups = task_key_groups(task, tasks, KEY_GROUPS);
                 let mut made = Self::join(self.kind, groups.clone());
-                for group in groups {
-                    let mut part = made.part(group..group + 1);
-                    let target: &mut dyn KeyedOperator = if in_parts { part.as_mut() } else { &mut made };
-                    let entries = self.deltas.0.iter().filter(|(of, _, _)| *of == group);
-                    for (number, (_, key, value)) in entries.enumerate() {
-                        match value {
-                            Some(value) => target.restore_put(group, key, value).unwrap(),
-                            None => target.restore_delete(group, key).unwrap(),
-                        }
-                        if number % 7 == 6 {
-                            target.evict(usize::MAX, &self.spill).unwrap();
-                        }
-                    }
-                    if in_parts {
-                        made.absorb(part).unwrap();
-                    }
-                }
+                self.deltas.restore(&mut made, groups, Some(&self.spill));
                 made.restore_watermark(self.reached_us);
                 made
             })
@@ -255,19 +204,15 @@ impl Engine {
     fn seal(&mut self, snapshot: bool) {
         self.tasks.iter_mut().for_each(|task| task.seal(&mut self.deltas));
         if snapshot {
-            self.deltas.0.clear();
-            for (task, group) in self.tasks.iter().flat_map(|task| (0..KEY_GROUPS).map(move |group| (task, group))) {
-                task.for_each(group, &mut |key, value| self.deltas.put(group, key, value)).unwrap();
-            }
+            self.deltas.snapshot(&self.tasks, KEY_GROUPS);
         }
     }
 }
 
 fn run(random: &mut Random, streams: &Streams, kind: JoinKind) -> Outcome {
-    let tasks = |random: &mut Random| random.of(&[1, 2, 4]);
     let places: Vec<(usize, usize)> =
         (0..2).flat_map(|side| (0..streams[side].len()).map(move |partition| (side, partition))).collect();
-    let mut engine = Engine::new(kind, tasks(random), places.len());
+    let mut engine = Engine::new(kind, random.tasks(), places.len());
     let mut next = vec![0; places.len()];
     loop {
         let events_of = |place: usize| &streams[places[place].0][places[place].1];
@@ -291,8 +236,7 @@ fn run(random: &mut Random, streams: &Streams, kind: JoinKind) -> Outcome {
                 engine.write_away(if random.one_in(2) { 1 } else { usize::MAX });
             }
             if random.one_in(2) {
-                let tasks = tasks(random);
-                engine.start(tasks, random.one_in(2));
+                engine.start(random.tasks());
             }
         }
     }
@@ -305,17 +249,11 @@ fn run(random: &mut Random, streams: &Streams, kind: JoinKind) -> Outcome {
 
 #[test]
 fn each_left_row_meets_the_version_of_its_time_however_the_sides_are_cut_and_state_is_restored() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-    let base = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(clock()));
-    let cases = number("WEIR_TEST_CASES").unwrap_or(DEFAULT_CASES);
-    println!("WEIR_TEST_SEED={base} ({cases} cases)");
     let (mut met, mut alone, mut late) = (0, 0, [0, 0]);
-    for number in 0..cases {
-        let seed = base.wrapping_add(number);
+    for seed in seeds(CASES) {
         let mut random = Random::new(seed);
         let kind = random.of(&[JoinKind::Inner, JoinKind::Left]);
-        let partitions = 1 + number % 2;
+        let partitions = 1 + seed % 2;
         let streams: Streams =
             [LEFT, RIGHT].map(|side| (0..partitions).map(|partition| events(&mut random, side, partition)).collect());
         let expected = oracle(&streams, kind).sorted();

@@ -4,7 +4,8 @@
 //! tasks, lets time go on at random moments, and at random moments seals the state and starts again from the
 //! deltas alone, with another number of tasks. Final tables, late rows and rejects must equal the oracle's, with and
 //! without lateness, whatever is shown in between.
-//! `WEIR_TEST_SEED` repeats a run; `WEIR_TEST_CASES` changes the number of cases.
+
+mod oracle;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,40 +14,20 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use oracle::{Deltas, Random, seeds};
 use weir_operators::{
     AggregateKind, AggregateSpec, Emit, KeyEncoder, KeyedOperator, Outputs, RowOrigin, Showing, WindowAggregate,
     WindowGrid, WindowSpec, WindowTime, split,
 };
-use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::{BoundedDisorder, CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
 use weir_stream::{Batch, ChangeKind, Changes, Origin, SourceRecords};
 
-const DEFAULT_CASES: u64 = 3000;
+const CASES: u64 = 10_000;
 const KEY_GROUPS: u16 = 16;
 
-/// A xorshift generator: the test's only source of chance.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
-    fn one_in(&mut self, chances: u64) -> bool {
-        self.below(chances) == 0
-    }
-
-    fn maybe<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
-        if self.one_in(6) { None } else { Some(value(self)) }
-    }
+fn maybe<T>(random: &mut Random, value: impl FnOnce(&mut Random) -> T) -> Option<T> {
+    if random.one_in(6) { None } else { Some(value(random)) }
 }
 
 #[derive(Debug, Clone)]
@@ -69,11 +50,11 @@ fn events(random: &mut Random, origin_us: i64) -> Vec<Event> {
             let time_us = origin_us + number * 7 + random.below(300) as i64;
             Event {
                 time_us,
-                category: random.maybe(|random| ["books", "toys", "", "food"][random.below(4) as usize]),
-                shop: random.maybe(|random| random.below(3) as i64 - 1),
-                quantity: random.maybe(|random| random.below(5) as i32 - 1),
-                amount: random.maybe(|random| random.below(100_000) as i128 - 50_000),
-                ratio: random.maybe(|random| match random.below(12) {
+                category: maybe(random, |random| ["books", "toys", "", "food"][random.below(4) as usize]),
+                shop: maybe(random, |random| random.below(3) as i64 - 1),
+                quantity: maybe(random, |random| random.below(5) as i32 - 1),
+                amount: maybe(random, |random| random.below(100_000) as i128 - 50_000),
+                ratio: maybe(random, |random| match random.below(12) {
                     0 => f64::NAN,
                     1 => -0.0,
                     other => other as f64 / 4.0 - 1.0,
@@ -321,19 +302,6 @@ fn collect(fired: &Batch, size_us: i64, windows: &mut Windows) {
     }
 }
 
-#[derive(Default)]
-struct Deltas(Vec<(u16, Vec<u8>, Option<Vec<u8>>)>);
-
-impl DeltaWriter for Deltas {
-    fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]) {
-        self.0.push((key_group, key.to_vec(), Some(value.to_vec())));
-    }
-
-    fn delete(&mut self, key_group: u16, key: &[u8]) {
-        self.0.push((key_group, key.to_vec(), None));
-    }
-}
-
 /// The tasks of the keyed stage, and everything that outlives them.
 struct Engine {
     key: KeyEncoder,
@@ -364,28 +332,18 @@ impl Engine {
             deltas: Deltas::default(),
             outcome: Outcome::default(),
         };
-        engine.start(tasks, false);
+        engine.start(tasks);
         engine
     }
 
     /// New tasks from the deltas alone.
-    fn start(&mut self, tasks: usize, in_parts: bool) {
+    fn start(&mut self, tasks: usize) {
         self.tasks = (0..tasks)
             .map(|task| {
                 let groups = task_key_groups(task, tasks, KEY_GROUPS);
                 let mut made = WindowAggregate::new(&self.spec, &self.shape.grid(), &schema(), groups.clone()).unwrap();
                 made.restore_watermark(self.reached_us);
-                for group in groups {
-                    let mut part = made.part(group..group + 1);
-                    let target: &mut dyn KeyedOperator = if in_parts { part.as_mut() } else { &mut made };
-                    for (_, key, value) in self.deltas.0.iter().filter(|(of, _, _)| *of == group) {
-                        match value {
-                            Some(value) => target.restore_put(group, key, value).unwrap(),
-                            None => target.restore_delete(group, key).unwrap(),
-                        }
-                    }
-                    made.absorb(part).unwrap();
-                }
+                self.deltas.restore(&mut made, groups, None);
                 made
             })
             .collect();
@@ -442,11 +400,10 @@ impl Engine {
 }
 
 fn run(random: &mut Random, partitions: &[Vec<Event>], shape: Shape) -> Outcome {
-    let tasks = |random: &mut Random| [1, 2, 4][random.below(3) as usize];
-    let mut engine = Engine::new(shape, tasks(random), partitions.len());
+    let mut engine = Engine::new(shape, random.tasks(), partitions.len());
     let mut next = vec![0; partitions.len()];
     let mut clocks = vec![NO_WATERMARK; partitions.len()];
-    while let Some(open) = pick(random, partitions, &next) {
+    while let Some(open) = random.partition(partitions, &next) {
         let rows = (1 + random.below(40) as usize).min(partitions[open].len() - next[open]);
         let events = &partitions[open][next[open]..next[open] + rows];
         engine.process(batch(open as u32, next[open], events));
@@ -465,8 +422,7 @@ fn run(random: &mut Random, partitions: &[Vec<Event>], shape: Shape) -> Outcome 
         if random.one_in(4) {
             engine.seal();
             if random.one_in(2) {
-                let tasks = tasks(random);
-                engine.start(tasks, random.one_in(2));
+                engine.start(random.tasks());
             }
         }
     }
@@ -483,22 +439,11 @@ fn run(random: &mut Random, partitions: &[Vec<Event>], shape: Shape) -> Outcome 
     engine.outcome
 }
 
-/// A partition that has events left.
-fn pick(random: &mut Random, partitions: &[Vec<Event>], next: &[usize]) -> Option<usize> {
-    let open: Vec<usize> = (0..partitions.len()).filter(|open| next[*open] < partitions[*open].len()).collect();
-    (!open.is_empty()).then(|| open[random.below(open.len() as u64) as usize])
-}
-
 #[test]
 fn windows_late_rows_and_rejects_equal_the_oracle_however_rows_are_cut_and_state_is_restored() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-    let base = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(clock()));
-    let cases = number("WEIR_TEST_CASES").unwrap_or(DEFAULT_CASES);
-    println!("WEIR_TEST_SEED={base} ({cases} cases)");
     let (mut windows, mut late, mut rejected) = (0, 0, 0);
-    for case in 0..cases {
-        let mut random = Random::new(base.wrapping_add(case));
+    for seed in seeds(CASES) {
+        let mut random = Random::new(seed);
         let origin_us = [-500, 0, 1_772_359_200_000_000][random.below(3) as usize];
         let shape = Shape::draw(&mut random);
         let partitions: Vec<Vec<Event>> = (0..1 + random.below(3)).map(|_| events(&mut random, origin_us)).collect();
@@ -506,7 +451,7 @@ fn windows_late_rows_and_rejects_equal_the_oracle_however_rows_are_cut_and_state
         expected.late.sort_unstable();
         expected.rejected.sort_unstable();
         let outcome = run(&mut random, &partitions, shape);
-        let told = format!("WEIR_TEST_SEED={}, {shape:?}", base.wrapping_add(case));
+        let told = format!("WEIR_TEST_SEED={seed}, {shape:?}");
         assert_eq!((&outcome.late, &outcome.rejected), (&expected.late, &expected.rejected), "{told}");
         let keys = outcome.windows.keys().chain(expected.windows.keys());
         let different = keys.into_iter().find(|key| outcome.windows.get(key) != expected.windows.get(key));

@@ -74,19 +74,15 @@ impl SwapOrder {
         let Function::Rows(factory) = &self.function else { return None };
         let instance = self.take_instance().and_then(|instance| match instance {
             Instance::Rows(instance) => Some(instance),
-            Instance::Keyed(_) => None,
+            Instance::Keyed(_) | Instance::Aggregate(_) => None,
         });
         Some((factory, instance))
     }
 
     /// The version and an instance for a keyed step.
     pub fn keyed(&self) -> Option<NextFunction> {
-        let Function::Keyed(factory) = &self.function else { return None };
-        let instance = self.take_instance().and_then(|instance| match instance {
-            Instance::Keyed(instance) => Some(instance),
-            Instance::Rows(_) => None,
-        });
-        Some(NextFunction { factory: Arc::clone(factory), instance })
+        let instance = self.take_instance();
+        self.function.in_keyed_step(instance)
     }
 }
 

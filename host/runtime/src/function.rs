@@ -1,11 +1,12 @@
-//! A user's function of either world, for everything that only swaps, names and counts versions of it.
+//! A user's function of any world, for everything that only swaps, names and counts versions of it.
 
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{FieldRef, SchemaRef};
+use weir_operators::NextFunction;
 use weir_stream::{
-    FunctionFault, KeyedContract, KeyedFunction, KeyedFunctionFactory, OutputContract, Transform, TransformContract,
-    TransformFactory,
+    AggregateContract, AggregateFactory, AggregateFunction, FunctionFault, KeyedContract, KeyedFunction,
+    KeyedFunctionFactory, OutputContract, Transform, TransformContract, TransformFactory,
 };
 
 /// A loaded and checked version.
@@ -15,12 +16,15 @@ pub enum Function {
     Rows(Arc<dyn TransformFactory>),
     /// With state by key.
     Keyed(Arc<dyn KeyedFunctionFactory>),
+    /// Among a step's aggregates.
+    Aggregate(Arc<dyn AggregateFactory>),
 }
 
 /// One task's instance of a version.
 pub enum Instance {
     Rows(Box<dyn Transform>),
     Keyed(Box<dyn KeyedFunction>),
+    Aggregate(Box<dyn AggregateFunction>),
 }
 
 /// What a version promised.
@@ -28,6 +32,7 @@ pub enum Instance {
 pub enum Contract {
     Rows(TransformContract),
     Keyed(KeyedContract),
+    Aggregate(AggregateContract),
 }
 
 impl Function {
@@ -35,6 +40,24 @@ impl Function {
         match self {
             Self::Rows(factory) => factory.digest(),
             Self::Keyed(factory) => factory.digest(),
+            Self::Aggregate(factory) => factory.digest(),
+        }
+    }
+
+    /// The version for a keyed step, with an instance made ahead, if there is one.
+    pub fn in_keyed_step(&self, instance: Option<Instance>) -> Option<NextFunction> {
+        match (self, instance) {
+            (Self::Rows(_), _) => None,
+            (Self::Keyed(factory), instance) => {
+                let instance =
+                    instance.and_then(|made| if let Instance::Keyed(made) = made { Some(made) } else { None });
+                Some(NextFunction::Keyed { factory: Arc::clone(factory), instance })
+            }
+            (Self::Aggregate(factory), instance) => {
+                let instance =
+                    instance.and_then(|made| if let Instance::Aggregate(made) = made { Some(made) } else { None });
+                Some(NextFunction::Aggregate { factory: Arc::clone(factory), instance })
+            }
         }
     }
 
@@ -42,6 +65,7 @@ impl Function {
         match self {
             Self::Rows(factory) => Contract::Rows(factory.contract().clone()),
             Self::Keyed(factory) => Contract::Keyed(factory.contract().clone()),
+            Self::Aggregate(factory) => Contract::Aggregate(factory.contract().clone()),
         }
     }
 
@@ -51,6 +75,7 @@ impl Function {
         Ok(match self {
             Self::Rows(factory) => Instance::Rows(factory.instantiate()?),
             Self::Keyed(factory) => Instance::Keyed(factory.instantiate()?),
+            Self::Aggregate(factory) => Instance::Aggregate(factory.instantiate()?),
         })
     }
 }
@@ -60,6 +85,7 @@ impl Contract {
         match self {
             Self::Rows(contract) => &contract.name,
             Self::Keyed(contract) => &contract.name,
+            Self::Aggregate(contract) => &contract.name,
         }
     }
 
@@ -67,6 +93,7 @@ impl Contract {
         match self {
             Self::Rows(contract) => &contract.version,
             Self::Keyed(contract) => &contract.version,
+            Self::Aggregate(contract) => &contract.version,
         }
     }
 
@@ -74,6 +101,7 @@ impl Contract {
         match self {
             Self::Rows(contract) => &contract.reads,
             Self::Keyed(contract) => &contract.reads,
+            Self::Aggregate(contract) => &contract.reads,
         }
     }
 
@@ -81,6 +109,7 @@ impl Contract {
         match self {
             Self::Rows(contract) => contract.deterministic,
             Self::Keyed(contract) => contract.deterministic,
+            Self::Aggregate(contract) => contract.deterministic,
         }
     }
 
@@ -88,6 +117,8 @@ impl Contract {
         match self {
             Self::Rows(contract) => contract.outputs.iter().collect(),
             Self::Keyed(contract) => contract.outputs.iter().map(|output| &output.output).collect(),
+            // Its result is a column of the step's only output.
+            Self::Aggregate(_) => Vec::new(),
         }
     }
 
@@ -97,12 +128,18 @@ impl Contract {
             .map(|output| match self {
                 Self::Rows(contract) => contract.output_schema(output, input),
                 Self::Keyed(contract) => contract.output_schema(output, input, key),
+                Self::Aggregate(_) => unreachable!("it has no outputs"),
             })
             .collect()
     }
 
     /// Why state written under `self` is of no use to `other`, per state and timer.
     pub fn state_differences(&self, other: &Self) -> Vec<String> {
+        if let (Self::Aggregate(running), Self::Aggregate(new)) = (self, other) {
+            let (was, is) = (accumulator(running), accumulator(new));
+            let fault = || format!("accumulator: the running version keeps {was}, this plugin {is}");
+            return if was == is { Vec::new() } else { vec![fault()] };
+        }
         let (Self::Keyed(running), Self::Keyed(new)) = (self, other) else { return Vec::new() };
         let mut faults = differences("state", &states(running), &states(new));
         faults.extend(differences("timer", &timers(running), &timers(new)));
@@ -110,16 +147,21 @@ impl Contract {
     }
 }
 
+fn columns(fields: &[FieldRef]) -> String {
+    let column = |field: &FieldRef| {
+        let required = if field.is_nullable() { "" } else { "!" };
+        format!("{} {}{required}", field.name(), weir_manifest::type_text(field.data_type()))
+    };
+    fields.iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+/// Version and shape of an aggregate's accumulators.
+pub fn accumulator(contract: &AggregateContract) -> String {
+    format!("version {} ({})", contract.state_version, columns(&contract.state))
+}
+
 /// Name and shape of each state.
 pub fn states(contract: &KeyedContract) -> Vec<(String, String)> {
-    let columns = |fields: &[arrow_schema::FieldRef]| {
-        let schema = Schema::new(fields.to_vec());
-        let column = |field: &Arc<arrow_schema::Field>| {
-            let required = if field.is_nullable() { "" } else { "!" };
-            format!("{} {}{required}", field.name(), weir_manifest::type_text(field.data_type()))
-        };
-        schema.fields().iter().map(column).collect::<Vec<_>>().join(", ")
-    };
     let state = |state: &weir_stream::StateContract| {
         let (key, rest) = state.fields.split_at(state.map_key);
         let to = if key.is_empty() { String::new() } else { format!("{} -> ", columns(key)) };

@@ -11,9 +11,10 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 use serde::Serialize;
 use weir_operators::Assigner;
 use weir_sandbox::{
-    ContractFault, Limits, PluginComponent, SandboxEngine, SandboxError, WasmKeyedFactory, WasmTransformFactory,
+    ContractFault, Limits, PluginComponent, SandboxEngine, SandboxError, WasmAggregateFactory, WasmKeyedFactory,
+    WasmTransformFactory,
 };
-use weir_stream::{Batch, Fetch, Transform, Transformed};
+use weir_stream::{AggregateContract, Batch, Fetch, Transform, Transformed};
 
 use crate::barrier::SwapOrder;
 use crate::function::{Contract, Function, Instance};
@@ -33,12 +34,29 @@ pub struct GateSite {
     pub consumers: Vec<String>,
     /// What the plugin may ask of services, of the world `enrich`.
     pub http: Option<Arc<dyn Fetch>>,
-    /// The columns of the step's key, for a keyed plugin.
-    pub key: Option<SchemaRef>,
-    /// The most windows of a row, for a plugin that says which it is in.
-    pub windows: Option<usize>,
+    pub role: PluginRole,
     /// Of the version that the pipeline was planned with: what its state and timers are.
     pub planned: Option<Contract>,
+}
+
+/// What a plugin is for, and what the gate needs to know for that.
+#[derive(Debug, Clone)]
+pub enum PluginRole {
+    /// A step without state.
+    Rows,
+    /// Says which windows a row is in, at most so many.
+    Windows { most: usize },
+    /// A step with state by key: the key's columns.
+    Keyed { key: SchemaRef },
+    /// One of a step's aggregates.
+    Aggregate {
+        /// What its result is called.
+        column: String,
+        /// Why accumulators will have to be merged, if they will.
+        merges: Option<&'static str>,
+        /// Whether rows will be taken back.
+        retracts: bool,
+    },
 }
 
 /// Why a plugin was not let through; the running version goes on untouched.
@@ -105,21 +123,29 @@ impl GateSite {
     pub fn function(&self, component: &Arc<PluginComponent>) -> Result<Function, GateError> {
         let input = Arc::clone(&self.site.input);
         let (step, limits, config) = (&self.site.step, &self.limits, &self.config);
-        let function = match &self.key {
-            None => {
+        let function = match &self.role {
+            PluginRole::Rows | PluginRole::Windows { .. } => {
                 let http = self.http.clone();
                 WasmTransformFactory::granted(component, config, input, limits, step, None, http)
                     .map(|factory| Function::Rows(Arc::new(factory)))
             }
-            Some(key) => WasmKeyedFactory::new(component, config, input, key.fields(), limits, step, None)
-                .map(|factory| Function::Keyed(Arc::new(factory))),
+            PluginRole::Keyed { key } => {
+                WasmKeyedFactory::new(component, config, input, key.fields(), limits, step, None)
+                    .map(|factory| Function::Keyed(Arc::new(factory)))
+            }
+            PluginRole::Aggregate { .. } => WasmAggregateFactory::new(component, config, &input, limits, step, None)
+                .map(|factory| Function::Aggregate(Arc::new(factory))),
         };
         let function =
             function.map_err(|faults| self.contract(faults.iter().map(ContractFault::to_string).collect()))?;
-        match (function, self.windows) {
-            (Function::Rows(function), Some(most)) => {
-                let assigner = Assigner::new(function, most).map_err(|faults| self.contract(faults))?;
+        match (function, &self.role) {
+            (Function::Rows(function), PluginRole::Windows { most }) => {
+                let assigner = Assigner::new(function, *most).map_err(|faults| self.contract(faults))?;
                 Ok(Function::Rows(Arc::new(assigner)))
+            }
+            (Function::Aggregate(function), PluginRole::Aggregate { merges, retracts, .. }) => {
+                let faults = lacks(function.contract(), *merges, *retracts);
+                if faults.is_empty() { Ok(Function::Aggregate(function)) } else { Err(self.contract(faults)) }
             }
             (function, _) => Ok(function),
         }
@@ -149,7 +175,7 @@ impl GateSite {
         let tested = match &mut instance {
             Instance::Rows(instance) => self.self_test(instance.as_mut())?,
             // What a keyed function answers depends on the state that it would find.
-            Instance::Keyed(_) => None,
+            Instance::Keyed(_) | Instance::Aggregate(_) => None,
         };
         Ok(Passed { component: Arc::clone(component), function, self_test: tested, instance })
     }
@@ -187,15 +213,34 @@ impl GateSite {
         self.site.outputs.iter().zip(&gives).flat_map(|(wants, gives)| differences(wants, gives, &needs)).collect()
     }
 
-    /// By number of the output.
+    /// By number of the output; of an aggregate its only column.
     pub fn output_schemas(&self, contract: &Contract) -> Vec<SchemaRef> {
-        let no_key = || Arc::new(Schema::empty());
-        contract.output_schemas(&self.site.input, self.key.as_ref().unwrap_or(&no_key()))
+        match (&self.role, contract) {
+            (PluginRole::Aggregate { column, .. }, Contract::Aggregate(contract)) => {
+                let gives = contract.gives.as_ref().clone().with_name(column);
+                vec![Arc::new(Schema::new(vec![gives]))]
+            }
+            (PluginRole::Keyed { key }, contract) => contract.output_schemas(&self.site.input, key),
+            (_, contract) => contract.output_schemas(&self.site.input, &Arc::new(Schema::empty())),
+        }
     }
 
     fn contract(&self, faults: Vec<String>) -> GateError {
         GateError::Contract { step: self.site.step.to_string(), faults }
     }
+}
+
+/// What an aggregate cannot do that the step will ask of it.
+fn lacks(contract: &AggregateContract, merges: Option<&str>, retracts: bool) -> Vec<String> {
+    let mut faults = Vec::new();
+    if let Some(why) = merges.filter(|_| !contract.merges) {
+        faults.push(format!("{why}, and the plugin cannot merge accumulators; give it `merge`"));
+    }
+    if retracts && !contract.retracts {
+        let why = "rows that come into this step are taken back when they change";
+        faults.push(format!("{why}, and the plugin cannot take rows back; give it `retract`"));
+    }
+    faults
 }
 
 fn differences(wants: &SchemaRef, gives: &Schema, needs: &str) -> Vec<String> {
@@ -263,5 +308,38 @@ impl Passed {
             instances.push(self.function.instantiate()?);
         }
         Ok(SwapOrder::new(step, self.function, instances))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::Field;
+
+    use super::*;
+
+    #[test]
+    fn an_aggregate_lacks_what_its_step_will_ask_of_it_and_nothing_else() {
+        let contract = |merges, retracts| AggregateContract {
+            name: "native".into(),
+            version: "1.0.0".into(),
+            reads: Vec::new(),
+            state_version: 1,
+            state: Vec::new(),
+            gives: Arc::new(Field::new("result", DataType::Int64, false)),
+            merges,
+            retracts,
+            deterministic: true,
+        };
+        let merges = "sessions join when a row falls between them";
+        assert_eq!(lacks(&contract(false, false), None, false), Vec::<String>::new());
+        assert_eq!(lacks(&contract(true, true), Some(merges), true), Vec::<String>::new());
+        assert_eq!(
+            lacks(&contract(false, false), Some(merges), true),
+            [
+                "sessions join when a row falls between them, and the plugin cannot merge accumulators; give it `merge`",
+                "rows that come into this step are taken back when they change, and the plugin cannot take rows back; \
+                 give it `retract`",
+            ]
+        );
     }
 }

@@ -4,9 +4,11 @@
 //! its place between two batches. What is durable was given out once and stays; an open epoch that is run again after a crash
 //! may meet a newer table. A file that is no table (any more) changes nothing but what the status says.
 
+mod database;
 mod file;
 mod watch;
 
+pub use database::{Board, DatabaseAnswerer};
 pub use file::{TableFile, TableFileSpec};
 pub use watch::TableWatch;
 
@@ -22,6 +24,7 @@ use crate::status::StatusBoard;
 /// # Errors
 /// [`StartError::Lookup`] for the first file that is no table.
 pub fn open(plan: &Plan, status: &Arc<StatusBoard>) -> Result<Option<TableWatch>, StartError> {
+    plan.steps.iter().for_each(|step| step.tell(status));
     let files: Vec<Arc<TableFile>> = plan.steps.iter().filter_map(|step| step.table_file().cloned()).collect();
     for file in &files {
         if !file.is_loaded() {

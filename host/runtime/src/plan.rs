@@ -5,6 +5,7 @@
 //! input is unknown, because the step before it is faulty, is not looked at: one cause, one fault.
 
 mod aggregate;
+mod aggregate_plugin;
 mod assign;
 mod by_key;
 mod changes;
@@ -40,6 +41,7 @@ pub use test::{Expectation, ExpectedColumns, Fed, PlannedTest};
 
 use crate::gate::GateSite;
 use crate::lookup::TableFile;
+use crate::status::StatusBoard;
 
 /// Where rows come from: an output of a source or step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,6 +124,9 @@ pub trait PlannedWaiting: Send + Sync {
     fn limits(&self) -> WaitingLimits {
         WaitingLimits::default()
     }
+
+    /// Where the step says from now on that it waits for something that is away.
+    fn tell(&self, _board: &Arc<StatusBoard>) {}
 }
 
 /// A step with state by key, planned.
@@ -174,6 +179,13 @@ impl PlannedStep {
             PlannedKind::Plugin(plugin) => Some(plugin),
             PlannedKind::Keyed(keyed) => keyed.plugin(),
             PlannedKind::Stateless(_) | PlannedKind::Waiting(_) => None,
+        }
+    }
+
+    /// A step that waits says so on this board from now on.
+    pub fn tell(&self, board: &Arc<StatusBoard>) {
+        if let PlannedKind::Waiting(waiting) = &self.kind {
+            waiting.tell(board);
         }
     }
 
@@ -369,8 +381,8 @@ impl Planner<'_> {
             StepKind::Top(top) => self.top(&step_id, top, main)?,
             StepKind::Sessions(sessions) => self.sessions(&step_id, sessions, main)?,
             StepKind::Plugin(plugin) => self.plugin(&step_id, plugin, PluginUse::Step, main, manifest)?,
-            StepKind::Window(window) => self.window(&step_id, window, main)?,
-            StepKind::Group(group) => self.group(&step_id, group, main)?,
+            StepKind::Window(window) => self.window(&step_id, window, main, manifest)?,
+            StepKind::Group(group) => self.group(&step_id, group, main, manifest)?,
             StepKind::Join(join) => self.join(&step_id, join, main, sides.get(1)?)?,
             StepKind::Lookup(lookup) => self.lookup(&step_id, lookup, main, manifest)?,
         };

@@ -350,6 +350,9 @@ impl StatusBoard {
         if let Some(trouble) = board.log_trouble.as_ref().or(board.state_trouble.as_ref()) {
             return Err(trouble.clone());
         }
+        if let Some(trouble) = self.lookups.is_waited_for() {
+            return Err(trouble);
+        }
         match board.sinks.iter().find_map(|(sink, status)| Some((sink, status.trouble.as_ref()?))) {
             Some((sink, trouble)) => Err(format!("sink `{sink}`: {trouble}")),
             None => Ok(()),

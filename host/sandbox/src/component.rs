@@ -27,23 +27,26 @@ pub enum World {
     Process,
     /// Row by row, asking services.
     Enrich,
+    /// Rows into accumulators.
+    Aggregate,
 }
 
 impl World {
-    pub const ALL: [Self; 3] = [Self::Transform, Self::Process, Self::Enrich];
+    pub const ALL: [Self; 4] = [Self::Transform, Self::Process, Self::Enrich, Self::Aggregate];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Transform => "transform",
             Self::Process => "process",
             Self::Enrich => "enrich",
+            Self::Aggregate => "aggregate",
         }
     }
 
     /// What a plugin of this world may import.
     fn grants(self) -> Grants {
         match self {
-            Self::Transform | Self::Process => &[LOG],
+            Self::Transform | Self::Process | Self::Aggregate => &[LOG],
             Self::Enrich => &[LOG, HTTP],
         }
     }

@@ -3,6 +3,7 @@
 //! Invariant: a contract that passed here can be kept without further questions: every column it reads exists
 //! and can cross, every column it writes has a type that can, names are unique.
 
+pub(crate) mod aggregate;
 pub(crate) mod keyed;
 
 use std::collections::HashSet;
@@ -40,12 +41,20 @@ pub(crate) fn no_answer(fault: &FunctionFault) -> ContractFault {
     ContractFault::general(format!("plugin gave no contract: it {what}"))
 }
 
-/// A plugin in a step of another kind.
-pub(crate) fn other_world(world: World) -> ContractFault {
+/// A plugin where one of another world has its place.
+pub(crate) fn other_world(world: World, wanted: &[World]) -> ContractFault {
+    if wanted == [World::Aggregate] {
+        let world = world.name();
+        let message = format!("a plugin of the world `{world}` is no aggregate; one of the world `aggregate` is");
+        return ContractFault::general(message);
+    }
     ContractFault::general(match world {
         World::Transform => "a plugin of the world `transform` has no state by key; take `key` away from the step",
         World::Process => "a plugin of the world `process` has state by key; give the step a `key`",
         World::Enrich => "a plugin of the world `enrich` has no state by key; take `key` away from the step",
+        World::Aggregate => {
+            "a plugin of the world `aggregate` is one of a step's aggregates: `aggregate: { name: { plugin: { use: .. } } }`"
+        }
     })
 }
 
@@ -55,7 +64,9 @@ pub(crate) fn other_grant(world: World) -> ContractFault {
         World::Enrich => {
             "a plugin of the world `enrich` asks services; say which in the step: `plugin: { http: { allow: [..] } }`"
         }
-        World::Transform | World::Process => "the plugin asks no services; take `http` away from the step's `plugin`",
+        World::Transform | World::Process | World::Aggregate => {
+            "the plugin asks no services; take `http` away from the step's `plugin`"
+        }
     })
 }
 

@@ -17,7 +17,7 @@ use crate::fetch::{self, Fetching, HTTP_INTERFACE};
 use crate::limits::{self, Limits};
 use crate::log::{LogLevel, PluginLog};
 use crate::plugin::PluginComponent;
-use crate::wire::{self, keyed};
+use crate::wire::{self, aggregate, keyed};
 use weir_stream::{Fetch, FunctionFault};
 
 pub(crate) const LOG_INTERFACE: &str = "weir:plugin/log@0.1.0";
@@ -97,19 +97,39 @@ impl WorldContract for keyed::Contract {
     const WORLDS: &'static [World] = &[World::Process];
 }
 
+impl WorldContract for aggregate::Contract {
+    const WORLDS: &'static [World] = &[World::Aggregate];
+}
+
+/// Where each function of the data path stands among those of its world.
+pub(crate) mod calls {
+    pub(crate) const PROCESS: usize = 0;
+    pub(crate) const FIRE: usize = 1;
+    pub(crate) const ACCUMULATE: usize = 0;
+    pub(crate) const RETRACT: usize = 1;
+    pub(crate) const MERGE: usize = 2;
+    pub(crate) const FINISH: usize = 3;
+}
+
+/// The functions of the world `aggregate` that take rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowsCall {
+    Accumulate,
+    Retract,
+}
+
 /// An instance that may be called until a call fails.
 pub(crate) struct PluginInstance {
     store: Store<HostState>,
     describe: Func,
     open: Func,
-    process: Func,
-    /// Of the world `process` alone.
-    fire: Option<Func>,
+    /// As in [`calls`].
+    calls: Vec<Func>,
     world: World,
     time_per_batch: Duration,
     setup_time: Duration,
     output_bytes: usize,
-    calls: u64,
+    called: u64,
     last_call_cpu: Duration,
 }
 
@@ -136,19 +156,18 @@ impl PluginInstance {
         let exports = plugin.exports();
         let mut typed =
             |index| instance.get_func(&mut store, index).expect("the plugin's exports were checked at load");
-        let (describe, open, process) = (typed(&exports.describe), typed(&exports.open), typed(&exports.process));
-        let fire = exports.fire.as_ref().map(typed);
+        let (describe, open) = (typed(&exports.describe), typed(&exports.open));
+        let calls = exports.calls.iter().map(typed).collect();
         Ok(Self {
             describe,
             open,
-            process,
-            fire,
+            calls,
             world: plugin.world(),
             store,
             time_per_batch: Duration::from_millis(limits.time_per_batch_ms),
             setup_time,
             output_bytes: limits.output_bytes,
-            calls: 0,
+            called: 0,
             last_call_cpu: Duration::ZERO,
         })
     }
@@ -184,10 +203,12 @@ impl PluginInstance {
     }
 
     pub(crate) fn process(&mut self, batch: wire::Batch<'_>) -> Result<wire::Transformed, FunctionFault> {
-        assert_ne!(self.world, World::Process, "called as its world says");
+        assert!(matches!(self.world, World::Transform | World::Enrich), "called as its world says");
         self.store.data_mut().fetching.iter_mut().for_each(Fetching::begin_call);
         // SAFETY: as in `describe`.
-        let process = unsafe { TypedFunc::<wire::ProcessParams<'_>, wire::ProcessResult>::new_unchecked(self.process) };
+        let process = unsafe {
+            TypedFunc::<wire::ProcessParams<'_>, wire::ProcessResult>::new_unchecked(self.calls[calls::PROCESS])
+        };
         self.measured(process, (batch,)).map(|(transformed,)| transformed)
     }
 
@@ -198,8 +219,9 @@ impl PluginInstance {
     ) -> Result<keyed::Processed, FunctionFault> {
         assert_eq!(self.world, World::Process, "called as its world says");
         // SAFETY: as in `describe`.
-        let process =
-            unsafe { TypedFunc::<keyed::ProcessParams<'_>, keyed::ProcessedResult>::new_unchecked(self.process) };
+        let process = unsafe {
+            TypedFunc::<keyed::ProcessParams<'_>, keyed::ProcessedResult>::new_unchecked(self.calls[calls::PROCESS])
+        };
         self.measured(process, (keys, rows)).map(|(processed,)| processed)
     }
 
@@ -208,10 +230,47 @@ impl PluginInstance {
         keys: keyed::Keys<'_>,
         firings: keyed::Firings<'_>,
     ) -> Result<keyed::Processed, FunctionFault> {
-        let fire = self.fire.expect("plugins of the world `process` export `fire`");
+        assert_eq!(self.world, World::Process, "called as its world says");
         // SAFETY: as in `describe`.
-        let fire = unsafe { TypedFunc::<keyed::FireParams<'_>, keyed::ProcessedResult>::new_unchecked(fire) };
+        let fire = unsafe {
+            TypedFunc::<keyed::FireParams<'_>, keyed::ProcessedResult>::new_unchecked(self.calls[calls::FIRE])
+        };
         self.measured(fire, (keys, firings)).map(|(processed,)| processed)
+    }
+
+    pub(crate) fn aggregate_rows(
+        &mut self,
+        which: RowsCall,
+        given: aggregate::RowsParams<'_>,
+    ) -> Result<aggregate::Accumulated, FunctionFault> {
+        assert_eq!(self.world, World::Aggregate, "called as its world says");
+        let call = match which {
+            RowsCall::Accumulate => calls::ACCUMULATE,
+            RowsCall::Retract => calls::RETRACT,
+        };
+        // SAFETY: as in `describe`; both have this type.
+        let call = unsafe {
+            TypedFunc::<aggregate::RowsParams<'_>, aggregate::AccumulatedResult>::new_unchecked(self.calls[call])
+        };
+        self.measured(call, given).map(|(accumulated,)| accumulated)
+    }
+
+    pub(crate) fn merge(&mut self, pairs: aggregate::MergeParams<'_>) -> Result<Vec<wire::OwnedColumn>, FunctionFault> {
+        assert_eq!(self.world, World::Aggregate, "called as its world says");
+        // SAFETY: as in `describe`.
+        let merge = unsafe {
+            TypedFunc::<aggregate::MergeParams<'_>, aggregate::MergeResult>::new_unchecked(self.calls[calls::MERGE])
+        };
+        self.measured(merge, pairs).map(|(columns,)| columns)
+    }
+
+    pub(crate) fn finish(&mut self, given: aggregate::FinishParams<'_>) -> Result<wire::OwnedColumn, FunctionFault> {
+        assert_eq!(self.world, World::Aggregate, "called as its world says");
+        // SAFETY: as in `describe`.
+        let finish = unsafe {
+            TypedFunc::<aggregate::FinishParams<'_>, aggregate::FinishResult>::new_unchecked(self.calls[calls::FINISH])
+        };
+        self.measured(finish, given).map(|(column,)| column)
     }
 
     /// A call on the data path, whose CPU time is measured now and then.
@@ -220,8 +279,8 @@ impl PluginInstance {
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
-        let sampled = self.calls.is_multiple_of(CPU_SAMPLE_CALLS);
-        self.calls += 1;
+        let sampled = self.called.is_multiple_of(CPU_SAMPLE_CALLS);
+        self.called += 1;
         let before = if sampled { thread_cpu_time() } else { Duration::ZERO };
         let answer = self.call(function, self.time_per_batch, self.output_bytes, params);
         self.last_call_cpu = if sampled { thread_cpu_time().saturating_sub(before) } else { Duration::ZERO };

@@ -2,11 +2,13 @@
 //!
 //! The road of a plugin: [`encode`] makes a component of a core module, [`PluginComponent::load`] checks and
 //! compiles it, [`PluginComponent::describe`] agrees the contract for one configuration and input,
-//! [`WasmTransformFactory`] or, for keyed plugins, [`WasmKeyedFactory`] makes the instances that process batches. A plugin's answer to a row is data; whatever
+//! [`WasmTransformFactory`] (for keyed plugins [`WasmKeyedFactory`], for those that aggregate [`WasmAggregateFactory`]) makes
+//! the instances that process batches. A plugin's answer to a row is data; whatever
 //! else it does ends in a [`weir_stream::FunctionFault`] and a dropped instance, never in the host.
 //!
 //! This crate sees columns and rows. It knows no topic, no offset, no state and no pipeline.
 
+mod aggregate;
 mod cache;
 mod clock;
 mod component;
@@ -26,6 +28,7 @@ mod transform;
 mod types;
 mod wire;
 
+pub use aggregate::WasmAggregateFactory;
 pub use clock::thread_cpu_time;
 pub use component::{PluginInfo, World, digest, encode, inspect};
 pub use engine::SandboxEngine;

@@ -4,6 +4,7 @@
 //! every row or a [`FunctionFault`] that names output, column and row. Row counts are checked first, so that
 //! nothing is walked that is over a limit. Columns are built in `lift::arrays`.
 
+pub(crate) mod aggregate;
 mod arrays;
 pub(crate) mod keyed;
 
@@ -169,16 +170,23 @@ impl Fates {
 
     /// What only the whole answer shows: rejects in order, and no row lost by a one-to-one plugin.
     fn finish(&self, cardinality: Cardinality, answer: &wire::Transformed) -> Result<(), FunctionFault> {
-        if let Some(pair) = answer.rejects.windows(2).find(|pair| pair[0].row > pair[1].row) {
-            let place = format!("reject of row {}", pair[1].row);
-            return Err(malformed(place, format!("it stands behind that of row {}; they must ascend", pair[0].row)));
-        }
+        check_ascending(&answer.rejects)?;
         if cardinality == Cardinality::OneToOne
             && let Some(row) = self.fate.iter().position(|fate| *fate == NONE)
         {
             return Err(malformed(format!("row {row}"), "nothing, though the plugin is one-to-one"));
         }
         Ok(())
+    }
+}
+
+fn check_ascending(rejects: &[wire::Reject]) -> Result<(), FunctionFault> {
+    match rejects.windows(2).find(|pair| pair[0].row > pair[1].row) {
+        None => Ok(()),
+        Some(pair) => {
+            let place = format!("reject of row {}", pair[1].row);
+            Err(malformed(place, format!("it stands behind that of row {}; they must ascend", pair[0].row)))
+        }
     }
 }
 

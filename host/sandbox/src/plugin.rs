@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow_schema::{FieldRef, Schema};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower};
-use weir_stream::{KeyedContract, TransformContract};
+use weir_stream::{AggregateContract, KeyedContract, TransformContract};
 
 use crate::component::{self, PluginInfo, World};
 use crate::engine::SandboxEngine;
@@ -17,15 +17,15 @@ use crate::error::{ContractFault, SandboxError};
 use crate::instance::{HostState, PluginInstance, WorldContract};
 use crate::limits::Limits;
 use crate::log::PluginLog;
-use crate::wire::{self, keyed};
+use crate::wire::{self, aggregate, keyed};
 use crate::{contract, types};
 
 /// Where the functions of a world are in a component.
 pub(crate) struct Exports {
     pub(crate) describe: ComponentExportIndex,
     pub(crate) open: ComponentExportIndex,
-    pub(crate) process: ComponentExportIndex,
-    pub(crate) fire: Option<ComponentExportIndex>,
+    /// Those of the data path, in the order of [`crate::instance::calls`].
+    pub(crate) calls: Vec<ComponentExportIndex>,
 }
 
 /// A component that is ready to be instantiated. Share it behind an `Arc`.
@@ -137,6 +137,20 @@ impl PluginComponent {
         contract::keyed::check(answer, input, key)
     }
 
+    /// The contract of a plugin of the world `aggregate`.
+    ///
+    /// # Errors
+    /// As [`PluginComponent::describe`].
+    pub fn describe_aggregate(
+        &self,
+        config_json: &str,
+        input: &Schema,
+        limits: &Limits,
+    ) -> Result<Description<AggregateContract>, Vec<ContractFault>> {
+        let answer = self.answer::<aggregate::Contract>(config_json, input, limits)?;
+        contract::aggregate::check(answer, input)
+    }
+
     fn answer<C: WorldContract>(
         &self,
         config_json: &str,
@@ -144,7 +158,7 @@ impl PluginComponent {
         limits: &Limits,
     ) -> Result<C, Vec<ContractFault>> {
         if !C::WORLDS.contains(&self.world) {
-            return Err(vec![contract::other_world(self.world)]);
+            return Err(vec![contract::other_world(self.world, C::WORLDS)]);
         }
         check_config(config_json)?;
         let log = Arc::new(PluginLog::new(&self.digest, "describe", limits, None));
@@ -197,14 +211,25 @@ fn exports(engine: &SandboxEngine, prepared: &InstancePre<HostState>, world: Wor
         World::Transform | World::Enrich => Exports {
             describe: find.export::<wire::DescribeParams<'_>, wire::DescribeResult>("describe")?,
             open: open()?,
-            process: find.export::<wire::ProcessParams<'_>, wire::ProcessResult>("process")?,
-            fire: None,
+            calls: vec![find.export::<wire::ProcessParams<'_>, wire::ProcessResult>("process")?],
         },
         World::Process => Exports {
             describe: find.export::<wire::DescribeParams<'_>, keyed::DescribeResult>("describe")?,
             open: open()?,
-            process: find.export::<keyed::ProcessParams<'_>, keyed::ProcessedResult>("process")?,
-            fire: Some(find.export::<keyed::FireParams<'_>, keyed::ProcessedResult>("fire")?),
+            calls: vec![
+                find.export::<keyed::ProcessParams<'_>, keyed::ProcessedResult>("process")?,
+                find.export::<keyed::FireParams<'_>, keyed::ProcessedResult>("fire")?,
+            ],
+        },
+        World::Aggregate => Exports {
+            describe: find.export::<wire::DescribeParams<'_>, aggregate::DescribeResult>("describe")?,
+            open: open()?,
+            calls: vec![
+                find.export::<aggregate::RowsParams<'_>, aggregate::AccumulatedResult>("accumulate")?,
+                find.export::<aggregate::RowsParams<'_>, aggregate::AccumulatedResult>("retract")?,
+                find.export::<aggregate::MergeParams<'_>, aggregate::MergeResult>("merge")?,
+                find.export::<aggregate::FinishParams<'_>, aggregate::FinishResult>("finish")?,
+            ],
         },
     })
 }

@@ -1,10 +1,11 @@
-//! The types of `wit/` as the host sees them: names and order here are the contract's. Those of the world `process` alone
-//! are in [`keyed`].
+//! The types of `wit/` as the host sees them: names and order here are the contract's. Those of the worlds `process` and
+//! `aggregate` alone are in [`keyed`] and [`aggregate`].
 //!
 //! Matching is structural and checked once, when a component is loaded. Parameters borrow Arrow's buffers, so
 //! that a column is copied once, into the sandbox; results are owned, because the sandbox frees its own copy
 //! before a call returns. What the values must satisfy is checked in `lift`.
 
+pub mod aggregate;
 pub mod http;
 pub mod keyed;
 

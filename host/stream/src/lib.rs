@@ -7,6 +7,7 @@
 //!
 //! Times are `i64` microseconds since the Unix epoch everywhere (`*_us`).
 
+pub mod aggregate_function;
 pub mod batch;
 pub mod bug;
 pub mod change;
@@ -21,6 +22,9 @@ pub mod sink;
 pub mod source;
 pub mod time;
 
+pub use aggregate_function::{
+    Accumulated, AggregateContract, AggregateFactory, AggregateFunction, GroupAccumulators, GroupRows,
+};
 pub use batch::{Batch, Origin};
 pub use bug::Bug;
 pub use change::{ChangeKind, ChangeMode, Changes};

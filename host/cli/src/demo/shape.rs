@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use weir_manifest::{Connector, DEAD_LETTERS, Manifest, PluginStep, StepKind, WindowStep};
+use weir_manifest::{AggregateOf, Connector, DEAD_LETTERS, Manifest, PluginStep, StepKind, WindowStep};
 use weir_runtime::Plan;
 use weir_runtime::plan::{NodeRef, PlannedKind, PlannedSink, PlannedStep};
 
@@ -121,7 +121,8 @@ fn dead_letters(manifest: &Manifest) -> Result<PathBuf, String> {
 
 fn count_column(window: &WindowStep) -> Result<String, String> {
     let mut aggregates = window.aggregate.iter();
-    let count = aggregates.find(|(_, call)| call.of.value == "count()" && call.filter.is_none());
+    let is_count = |of: &AggregateOf| matches!(of, AggregateOf::Call(call) if call.value == "count()");
+    let count = aggregates.find(|(_, call)| is_count(&call.of) && call.filter.is_none());
     count.map(|(name, _)| name.value.clone()).ok_or_else(|| "its window does not count its rows".into())
 }
 

@@ -3,6 +3,7 @@
 //! An answered epoch survives a crash of the server: `synchronous_commit` is put back on where a server has it off.
 //! A server that does not answer within [`ANSWER_PATIENCE`] counts as lost.
 
+mod reader;
 mod values;
 
 use std::future::Future;
@@ -13,6 +14,8 @@ use arrow_array::RecordBatch;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Row};
 use weir_stream::{ExposeOutcome, Held, Sink, SinkEpoch, SinkError, SinkPosition, SinkReject};
+
+pub use reader::PostgresReader;
 
 use super::SqlTarget;
 use super::database::{Database, DatabaseError, Dialect, Kind, Operation, Value};
@@ -314,7 +317,8 @@ fn classify(target: &str, error: &sqlx::Error) -> DatabaseError {
         "57P04" | "3D000" => return fatal(message, "create the database, or correct its name in the URL").into(),
         "3F000" => return fatal(message, "create the schema, or correct `table`").into(),
         "42501" => {
-            return fatal(message, "grant the sink's user INSERT, UPDATE, DELETE and SELECT on its tables").into();
+            return fatal(message, "grant the user SELECT on the table, and a sink's also INSERT, UPDATE and DELETE")
+                .into();
         }
         "42P10" => {
             return fatal(message, "give the table a unique index or primary key on the `upsert` columns").into();
@@ -328,7 +332,9 @@ fn classify(target: &str, error: &sqlx::Error) -> DatabaseError {
         "21" | "44" => refused("sql-refused", database.as_ref()),
         "08" | "25" | "40" | "53" | "55" | "57" | "58" => SinkError::Retry(message).into(),
         "28" => fatal(message, "correct the user and the password's secret").into(),
-        "42" => fatal(message, "make the table's columns those of the sink, or choose another `table`").into(),
+        "42" => {
+            fatal(message, "let the table's columns be those that are named here, or choose another `table`").into()
+        }
         _ => fatal(message, "look at the server's log").into(),
     }
 }

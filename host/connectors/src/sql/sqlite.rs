@@ -4,6 +4,8 @@
 //! be gone after a power cut, and the store, which then believes it exposed, would refuse the target. One sync an
 //! epoch is what the promise costs.
 
+mod reader;
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +17,8 @@ use arrow_schema::DataType;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
 use weir_stream::{ExposeOutcome, Held, Sink, SinkEpoch, SinkError, SinkPosition, SinkReject};
+
+pub use reader::SqliteReader;
 
 use super::SqlTarget;
 use super::database::{Database, DatabaseError, Dialect, Kind, Operation, Value};
@@ -316,11 +320,14 @@ fn classify(target: &str, error: &sqlx::Error) -> DatabaseError {
     match code & 0xff {
         19 => refused("sql-constraint"),
         18 | 20 => refused("sql-value"),
-        1 | 25 => {
-            fatal(message, "make the table's columns and its unique key those of the sink, or choose another `table`")
-                .into()
+        1 | 25 => fatal(
+            message,
+            "let the table's columns, and a sink's unique key, be those that are named here, or choose another `table`",
+        )
+        .into(),
+        3 | 8 | 14 | 23 => {
+            fatal(message, "give a `path` that this user may read, and a sink one that it may write to").into()
         }
-        3 | 8 | 14 | 23 => fatal(message, "give the sink a `path` that this user may write to").into(),
         11 | 26 => fatal(message, "the file is no intact SQLite database: restore it, or choose another `path`").into(),
         _ => SinkError::Retry(message).into(),
     }

@@ -29,7 +29,7 @@ pub(crate) fn quote(what: &str, name: &str) -> Result<String, SinkError> {
         return Ok(format!("\"{name}\""));
     }
     Err(fatal(
-        format!("`{}` cannot be a {what} of a SQL sink", name.escape_debug()),
+        format!("`{}` cannot be a {what} in SQL", name.escape_debug()),
         format!("use letters, digits and `_`, not beginning with a digit, at most {MAX_IDENTIFIER_BYTES} long"),
     ))
 }

@@ -308,7 +308,7 @@ pub fn without_ddl_what_is_missing_is_named(target: &dyn Target) {
 pub fn a_table_of_other_columns_is_refused(target: &dyn Target) {
     target.run("CREATE TABLE sales (id bigint PRIMARY KEY, label text)");
     let text = fatal_text(target.sink(&upsert("sales")).unwrap().recover(0));
-    assert!(text.contains("name") && text.contains("next: make the table's columns"), "{text}");
+    assert!(text.contains("name") && text.contains("next: let the table's columns"), "{text}");
     target.run("CREATE TABLE keyless (id bigint, name text, price text)");
     let keyless = SqlTarget { schema: Arc::new(Schema::new(schema().fields()[..2].to_vec())), ..upsert("keyless") };
     let text = fatal_text(target.sink(&keyless).unwrap().recover(0));

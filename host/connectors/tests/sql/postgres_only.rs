@@ -14,14 +14,14 @@ use crate::rows::{entry, insert};
 use crate::targets::{PostgresSchema, Target, append, run_postgres, server_url, upsert};
 
 /// A line to the real server that can be cut and mended.
-struct Line {
-    address: String,
+pub struct Line {
+    pub address: String,
     up: Arc<AtomicBool>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Line {
-    fn to_server() -> Self {
+    pub fn to_server() -> Self {
         let server = server_url();
         let authority = server.split("://").nth(1).unwrap().split(['/', '?']).next().unwrap().to_owned();
         let host = authority.rsplit('@').next().unwrap().to_owned();
@@ -44,14 +44,14 @@ impl Line {
         line
     }
 
-    fn cut(&self) {
+    pub fn cut(&self) {
         self.up.store(false, Ordering::SeqCst);
         for stream in self.streams.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    fn mend(&self) {
+    pub fn mend(&self) {
         self.up.store(true, Ordering::SeqCst);
     }
 }

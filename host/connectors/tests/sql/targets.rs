@@ -6,9 +6,10 @@ use arrow_schema::SchemaRef;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use weir_connectors::SinkIdentity;
 use weir_connectors::sql::{
-    CreateTable, PostgresSink, SqlTarget, SqliteSink, TableRows, WriteMode, read_postgres_table, read_sqlite_table,
+    CreateTable, PostgresReader, PostgresSink, Question, SqlTarget, SqliteReader, SqliteSink, TableReader, TableRows,
+    WriteMode, read_postgres_table, read_sqlite_table,
 };
-use weir_stream::{Sink, SinkError};
+use weir_stream::{Sink, SinkError, SourceError};
 
 /// A target upserted by `id`.
 pub fn upsert(table: &str) -> SqlTarget {
@@ -30,6 +31,7 @@ pub trait Target {
     fn is_postgres(&self) -> bool;
     fn sink(&self, target: &SqlTarget) -> Result<Box<dyn Sink>, SinkError>;
     fn read(&self, table: &str, order_by: &[&str]) -> Result<TableRows, SinkError>;
+    fn reader(&self, question: &Question) -> Result<Box<dyn TableReader>, SourceError>;
     fn run(&self, sql: &str);
 
     /// A sink that has been recovered.
@@ -71,6 +73,10 @@ impl Target for SqliteFile {
 
     fn sink(&self, target: &SqlTarget) -> Result<Box<dyn Sink>, SinkError> {
         Ok(Box::new(SqliteSink::new(target, self.path())?))
+    }
+
+    fn reader(&self, question: &Question) -> Result<Box<dyn TableReader>, SourceError> {
+        Ok(Box::new(SqliteReader::new(question, self.path())?))
     }
 
     fn read(&self, table: &str, order_by: &[&str]) -> Result<TableRows, SinkError> {
@@ -142,6 +148,10 @@ impl Target for PostgresSchema {
 
     fn sink(&self, target: &SqlTarget) -> Result<Box<dyn Sink>, SinkError> {
         Ok(Box::new(PostgresSink::new(target, &self.url())?))
+    }
+
+    fn reader(&self, question: &Question) -> Result<Box<dyn TableReader>, SourceError> {
+        Ok(Box::new(PostgresReader::new(question, &self.url())?))
     }
 
     fn read(&self, table: &str, order_by: &[&str]) -> Result<TableRows, SinkError> {

@@ -331,7 +331,7 @@ pub struct PostgresConnector {
 }
 
 /// Text, or a secret by reference.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[schemars(untagged)]
 pub enum TextOrSecret {
     #[serde(rename = "#text")]

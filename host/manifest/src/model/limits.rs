@@ -49,7 +49,8 @@ pub struct PluginLimits {
     pub output_rows_per_row: Option<u32>,
     /// Bytes that a call may return. Default 64MiB.
     pub output: Option<Size>,
-    /// State of one key of a keyed plugin. Default 64KiB: all of it enters every call that has a row of the key.
+    /// State of one key of a keyed plugin, or one accumulator of a plugin that aggregates. Default 64KiB: all of it enters
+    /// every call that has a row of the key.
     pub state_per_key: Option<Size>,
     /// Pending timers of one key of a keyed plugin. Default 1000.
     #[schemars(range(min = 1, max = 1_000_000))]

@@ -17,14 +17,16 @@ mod sessions;
 mod top;
 mod window;
 
-pub use aggregate::AggregateCall;
+pub use aggregate::{AggregateCall, AggregateOf, AggregatePlugin};
 pub use dedup::{DedupStep, Keep};
 pub use flatten::FlattenStep;
 pub use group::GroupStep;
 pub use http::{HttpCache, PluginHttp};
 pub use join::{JoinStep, JoinTime, JoinWord, Tumbling};
 pub use latest::LatestStep;
-pub use lookup::{FileTable, LookupStep, LookupTable, LookupWord, MatchesWord};
+pub use lookup::{
+    FileTable, LookupCache, LookupStep, LookupTable, LookupWord, MatchesWord, PostgresTable, SqliteTable,
+};
 pub use plugin::PluginStep;
 pub use sample::SampleStep;
 pub use sessions::SessionsStep;
@@ -192,7 +194,8 @@ struct StepKeys {
     key: Option<Vec<Expression>>,
     /// Which rows belong together in time.
     window: Option<WindowKeys>,
-    /// The result's columns: name to an aggregate call such as `sum(quantity)`, or to a call with a condition.
+    /// The result's columns: name to an aggregate call such as `sum(quantity)`, to a call with a condition, or to a
+    /// plugin.
     #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = column_names()))]
     aggregate: Option<Entries<AggregateCall>>,
     /// Without a window: how long a key without new rows is held, in event time.

@@ -9,6 +9,7 @@ use weir_state::table::growth;
 
 use super::argument::Lane;
 use super::cell::{Cells, Column, Exact, ExactSettings};
+use super::plugin::PluginColumn;
 use super::{Aggregate, AggregateKind};
 
 /// One bit per slot.
@@ -156,6 +157,8 @@ pub(super) enum Accumulator {
     },
     /// Of the kinds whose state is more than a number.
     Cells(Box<dyn Column>),
+    /// What a user's function keeps; it is asked where rows, pairs and results are at hand.
+    Plugin(PluginColumn),
 }
 
 /// Keeps the values of these slots (ascending) as those of slots `0..`.
@@ -190,6 +193,7 @@ impl Accumulator {
             AggregateKind::Avg => Self::mean(lane, &argument),
             AggregateKind::Min | AggregateKind::BoolAnd => Self::extreme(lane, Keep::Smaller),
             AggregateKind::Max | AggregateKind::BoolOr => Self::extreme(lane, Keep::Larger),
+            AggregateKind::Plugin => Self::Plugin(PluginColumn::default()),
             kind => Self::Cells(kind.cells(lane, argument, aggregate.rank_lane())),
         }
     }
@@ -200,6 +204,10 @@ impl Accumulator {
     /// That this kind cannot, and what can.
     pub(super) fn retractable(aggregate: &Aggregate) -> Result<Self, String> {
         let name = aggregate.kind.name();
+        if let Some(plugin) = &aggregate.plugin {
+            let message = "the plugin cannot take rows back, and the rows that come in here change; give it `retract`";
+            return if plugin.retracts() { Ok(Self::new(aggregate)) } else { Err(message.to_owned()) };
+        }
         let is_mean = match aggregate.kind {
             AggregateKind::Count => return Ok(Self::Count(Vec::new())),
             AggregateKind::Sum => false,
@@ -257,6 +265,7 @@ impl Accumulator {
                 *bytes = values.iter().flatten().map(|value| value.len()).sum();
             }
             Self::Cells(column) => column.keep(slots),
+            Self::Plugin(column) => column.keep(slots),
         }
     }
 
@@ -326,6 +335,7 @@ impl Accumulator {
             Self::ExtremeI128(fold, _) => fold.resize(slots),
             Self::ExtremeBytes { values, .. } => growth::resize(values, slots, None),
             Self::Cells(column) => column.resize(slots),
+            Self::Plugin(column) => column.resize(slots),
         }
     }
 
@@ -346,7 +356,7 @@ impl Accumulator {
             Self::ExtremeU64(fold, _) => read(&fold.values, slot),
             Self::ExtremeI128(fold, _) => read(&fold.values, slot),
             // What they hold lies elsewhere.
-            Self::ExtremeBytes { .. } | Self::Cells(_) => {}
+            Self::ExtremeBytes { .. } | Self::Cells(_) | Self::Plugin(_) => {}
         }
     }
 
@@ -366,6 +376,7 @@ impl Accumulator {
             Self::ExtremeI128(fold, _) => fold.byte_size(),
             Self::ExtremeBytes { values, bytes, .. } => values.capacity() * size_of::<Option<Box<[u8]>>>() + bytes,
             Self::Cells(column) => column.byte_size(),
+            Self::Plugin(column) => column.byte_size(),
         }
     }
 }

@@ -51,6 +51,8 @@ pub(super) enum Values {
     I128(ScalarBuffer<i128>),
     Bytes(BinaryArray),
     Canonical(KeyBatch),
+    /// What a user's function reads, a value per row in each.
+    Columns(Vec<ArrayRef>),
 }
 
 /// How ranks of a type are compared: numbers of at most 8 bytes as one signed number in their order.
@@ -92,6 +94,11 @@ impl Argument {
     pub(super) fn rows(times_us: &ScalarBuffer<i64>) -> Self {
         let (times_us, ranks) = (times_us.clone(), Values::I64(times_us.clone()));
         Self { values: Values::Rows, nulls: None, largest: 0, stored_bytes: 0, times_us, ranks }
+    }
+
+    /// The argument of a user's function.
+    pub(super) fn columns(columns: Vec<ArrayRef>, times_us: &ScalarBuffer<i64>) -> Self {
+        Self { values: Values::Columns(columns), ..Self::rows(times_us) }
     }
 
     /// `bounded`: whether [`Argument::largest`] and [`Argument::stored_bytes`] are needed.
@@ -167,13 +174,13 @@ fn largest(values: &Values) -> u128 {
         Values::I64(values) => values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0).into(),
         Values::U64(values) => values.iter().copied().max().unwrap_or(0).into(),
         Values::I128(values) => values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0),
-        Values::Rows | Values::F64(_) | Values::Bytes(_) | Values::Canonical(_) => 0,
+        Values::Rows | Values::F64(_) | Values::Bytes(_) | Values::Canonical(_) | Values::Columns(_) => 0,
     }
 }
 
 fn stored_bytes(values: &Values) -> usize {
     match values {
-        Values::Rows => 0,
+        Values::Rows | Values::Columns(_) => 0,
         Values::I64(values) => values.len() * size_of::<i64>(),
         Values::U64(values) => values.len() * size_of::<u64>(),
         Values::F64(values) => values.len() * size_of::<f64>(),

@@ -153,7 +153,7 @@ impl AssignedAggregate {
         let mut slots = Vec::with_capacity(rows.len());
         table.touch(stored.iter().map(|key| (hash(key), key.as_slice())), &mut slots);
         let touched = Touched { rows: &rows, slots: &slots };
-        fold::fold(&self.aggregates, &mut table.slots_mut().columns, values, touched, rejects);
+        fold::fold(&self.aggregates, &mut table.slots_mut().columns, values, touched, rejects)?;
         if self.showing.updates() || end <= self.watermark_us {
             let pending = self.pending.entry((end, key_group)).or_default();
             pending.extend_from_slice(&slots);
@@ -251,8 +251,8 @@ impl AssignedAggregate {
         let kind = if self.showing.is_upsert() { ChangeKind::UpdateAfter } else { ChangeKind::Insert };
         for places in places.chunks(FIRED_BATCH_ROWS) {
             let spans: Vec<(i64, i64)> = places.iter().map(|place| (split_window_key(key(place)).0, end)).collect();
-            let keys = places.iter().map(|place| split_window_key(key(place)).1);
-            out.push(0, self.firing.batch(&spans, keys, &accumulators, places, kind)?);
+            let keys: Vec<&[u8]> = places.iter().map(|place| split_window_key(key(place)).1).collect();
+            self.firing.give_out(&spans, &keys, &accumulators, places, kind, out)?;
         }
         Ok(())
     }

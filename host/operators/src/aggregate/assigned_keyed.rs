@@ -1,15 +1,18 @@
 //! Assigned windows as a keyed step.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError, split_key};
+use weir_stream::FunctionFault;
 use weir_stream::time::END_OF_TIME;
 
 use super::assigned::{AssignedAggregate, SHORTEST_ENTRY_BYTES, split_window_key};
+use super::plugin;
 use crate::held_key::{self, HeldEntry};
 use crate::key::KeyedBatch;
-use crate::keyed::{KeyedOperator, OpenWindows, same};
+use crate::keyed::{KeyedOperator, NextFunction, OpenWindows, same};
 use crate::operator::{Outputs, StepFault};
 
 impl KeyedOperator for AssignedAggregate {
@@ -39,6 +42,14 @@ impl KeyedOperator for AssignedAggregate {
 
     fn restore_watermark(&mut self, watermark_us: i64) {
         self.watermark_us = self.watermark_us.max(watermark_us);
+    }
+
+    fn begin_epoch(&mut self, function: Option<NextFunction>, watching: bool) -> Result<(), FunctionFault> {
+        plugin::begin_epoch(&self.aggregates, function, watching)
+    }
+
+    fn digest(&self) -> Option<Arc<str>> {
+        plugin::digest(&self.aggregates)
     }
 
     fn seal(&mut self, delta: &mut dyn DeltaWriter) {

@@ -52,6 +52,7 @@ impl<'a> Finish<'a> {
                 });
                 value::array(&values.collect::<Vec<_>>(), data_type)?
             }
+            A::Plugin(_) => return Err(StepFault::Internal("a plugin's results are asked of it".to_owned())),
             A::ExtremeBytes { .. } => {
                 let values = self.slots().map(|(column, slot)| match column {
                     A::ExtremeBytes { values, .. } => values[slot].as_deref(),

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use weir_stream::time::NO_WATERMARK;
-use weir_stream::{Batch, ChangeKind, Changes, Origin, Reject};
+use weir_stream::{Batch, ChangeKind, Changes, FunctionFault, Origin, Reject};
 
 use super::accumulator::added_scale;
 use super::finish::{Finish, Place};
 use super::gather::Gathered;
+use super::merge::MergeOverflow;
+use super::plugin::{self, PluginAggregate};
 use super::slots::Accumulators;
 use super::{Aggregate, KeyTable, STAGE, WindowSpec};
 use crate::expression::ExpressionError;
@@ -33,6 +35,8 @@ pub(super) struct Firing {
     kind: ChangeKind,
     /// Per aggregate: digits that its result has behind the point beyond its argument's.
     added_scale: Vec<u32>,
+    /// The user's function among the aggregates, and its number.
+    plugin: Option<(usize, Arc<PluginAggregate>)>,
 }
 
 /// A key of the window: where it is, and the first bytes that tell it from others.
@@ -62,7 +66,9 @@ impl Firing {
             .collect();
         let keys = KeyDecoder::new(&spec.key);
         let kind = if spec.showing.is_upsert() { ChangeKind::UpdateAfter } else { ChangeKind::Insert };
-        Ok(Self { step: Arc::clone(&spec.step), schema: Arc::new(Schema::new(fields)), keys, kind, added_scale })
+        let plugin = plugin::of(aggregates).map(|(number, plugin)| (number, Arc::clone(plugin)));
+        let (step, schema) = (Arc::clone(&spec.step), Arc::new(Schema::new(fields)));
+        Ok(Self { step, schema, keys, kind, added_scale, plugin })
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
@@ -79,9 +85,9 @@ impl Firing {
     ) -> Result<(), StepFault> {
         let accumulators: Vec<&Accumulators> = tables.iter().map(|table| table.slots()).collect();
         for places in sorted(tables, without).chunks(FIRED_BATCH_ROWS) {
-            let keys = places.iter().map(|place| tables[place.table as usize].key(place.slot));
+            let keys: Vec<&[u8]> = places.iter().map(|place| tables[place.table as usize].key(place.slot)).collect();
             let spans = vec![window; places.len()];
-            out.push(0, self.batch(&spans, keys, &accumulators, places, self.kind)?);
+            self.give_out(&spans, &keys, &accumulators, places, self.kind, out)?;
         }
         Ok(())
     }
@@ -94,23 +100,52 @@ impl Firing {
         out: &mut Outputs,
     ) -> Result<(), StepFault> {
         let tables = gathered.tables();
-        for (place, aggregate) in gathered.overflowed() {
-            self.refuse(window, tables[place.table as usize].key(place.slot), aggregate, out)?;
+        for (place, MergeOverflow { aggregate, fault, .. }) in gathered.overflowed() {
+            self.refuse(window, tables[place.table as usize].key(place.slot), *aggregate, fault.as_ref(), out)?;
         }
         self.fire(window, &tables, &gathered.without(), out)
     }
 
-    /// Rows of any windows, each with start and end.
-    pub(super) fn batch<'k>(
+    /// Gives out rows of any windows, each with start and end. A key of which a user's function makes no result is a
+    /// reject.
+    pub(super) fn give_out(
         &self,
         spans: &[(i64, i64)],
-        keys: impl Iterator<Item = &'k [u8]>,
+        keys: &[&[u8]],
         tables: &[&Accumulators],
         places: &[Place],
         kind: ChangeKind,
+        out: &mut Outputs,
+    ) -> Result<(), StepFault> {
+        let Some((number, plugin)) = &self.plugin else {
+            out.push(0, self.batch(spans, keys, tables, places, None, kind)?);
+            return Ok(());
+        };
+        let finished = plugin.finish(*number, tables, places)?;
+        for (at, fault) in &finished.failed {
+            self.refuse(spans[*at], keys[*at], *number, Some(fault), out)?;
+        }
+        let (spans, keys, places) = (finished.kept(spans), finished.kept(keys), finished.kept(places));
+        out.push(0, self.batch(&spans, &keys, tables, &places, Some((*number, finished.results)), kind)?);
+        Ok(())
+    }
+
+    /// `made` is the column that a user's function made, and its number.
+    fn batch(
+        &self,
+        spans: &[(i64, i64)],
+        keys: &[&[u8]],
+        tables: &[&Accumulators],
+        places: &[Place],
+        made: Option<(usize, ArrayRef)>,
+        kind: ChangeKind,
     ) -> Result<Batch, StepFault> {
-        let mut columns = self.front(spans, keys)?;
+        let mut columns = self.front(spans, keys.iter().copied())?;
         for (number, added_scale) in self.added_scale.iter().enumerate() {
+            if let Some((_, results)) = made.as_ref().filter(|(of, _)| *of == number) {
+                columns.push(Arc::clone(results));
+                continue;
+            }
             let data_type = self.schema.field(columns.len()).data_type();
             let finish = Finish { tables, places, number, added_scale: *added_scale };
             columns.push(finish.column(data_type)?);
@@ -142,12 +177,22 @@ impl Firing {
         Ok(columns)
     }
 
-    /// A result that its type cannot hold: the reject names window and key.
-    fn refuse(&self, window: (i64, i64), key: &[u8], aggregate: usize, out: &mut Outputs) -> Result<(), StepFault> {
+    /// A result that its type cannot hold, or that a user's function does not make: the reject names window and key.
+    fn refuse(
+        &self,
+        window: (i64, i64),
+        key: &[u8],
+        aggregate: usize,
+        fault: Option<&FunctionFault>,
+        out: &mut Outputs,
+    ) -> Result<(), StepFault> {
         let columns = self.front(&[window], std::iter::once(key))?;
         let front: Vec<usize> = (0..columns.len()).collect();
         let name = self.schema.field(columns.len() + aggregate).name();
-        let reason = format!("`{name}`: the rows of this window add up to more than its type can hold");
+        let (code, reason) = match fault {
+            None => ("overflow", format!("`{name}`: the rows of this window add up to more than its type can hold")),
+            Some(fault) => (fault.code(), plugin::failed_on(name, fault)),
+        };
         let row = Batch {
             columns: RecordBatch::try_new(Arc::new(self.schema.project(&front)?), columns)?,
             event_times_us: vec![window.1 - 1].into(),
@@ -155,7 +200,7 @@ impl Firing {
             origin: Origin::Step(Arc::clone(&self.step)),
             changes: Changes::Inserts,
         };
-        out.reject(STAGE, &row, vec![Reject::new(0, "overflow", reason)])
+        out.reject(STAGE, &row, vec![Reject::new(0, code, reason)])
     }
 }
 

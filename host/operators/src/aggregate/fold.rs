@@ -7,8 +7,9 @@ use weir_stream::{Batch, Reject};
 use super::Aggregate;
 use super::accumulator::Accumulator;
 use super::argument::Argument;
+use super::plugin::{self, Folding};
 use super::update::Touched;
-use crate::expression::{Evaluated, Expression};
+use crate::expression::Evaluated;
 use crate::operator::StepFault;
 
 /// The arguments of all aggregates, and a reject for each of `rows` (ascending) that gives none; `columns` are any
@@ -53,19 +54,26 @@ fn argument(
         refused.extend(rejects);
         matches
     });
-    let mut evaluate = |expression: &Expression| {
-        let Evaluated { array, rejects } = expression.evaluate(batch);
-        let is_asked = |row: u32| matches.as_ref().is_none_or(|matches| matches.value(row as usize));
-        refused.extend(rejects.into_iter().filter(|reject| is_asked(reject.row)));
-        array
-    };
+    let is_asked = |reject: &Reject| matches.as_ref().is_none_or(|matches| matches.value(reject.row as usize));
+    let mut asked = |rejects: Vec<Reject>| refused.extend(rejects.into_iter().filter(is_asked));
     let times_us = &batch.event_times_us;
-    let mut argument = match &aggregate.argument {
-        None => Argument::rows(times_us),
-        Some(expression) => Argument::new(&evaluate(expression), times_us, aggregate.lane(), bounded)?,
+    let mut argument = match (&aggregate.plugin, &aggregate.argument) {
+        (Some(plugin), _) => {
+            let (columns, rejects) = plugin.arguments(batch);
+            asked(rejects);
+            Argument::columns(columns, times_us)
+        }
+        (None, None) => Argument::rows(times_us),
+        (None, Some(expression)) => {
+            let Evaluated { array, rejects } = expression.evaluate(batch);
+            asked(rejects);
+            Argument::new(&array, times_us, aggregate.lane(), bounded)?
+        }
     };
     if let Some(order) = &aggregate.order {
-        argument.rank_by(&evaluate(order))?;
+        let Evaluated { array, rejects } = order.evaluate(batch);
+        asked(rejects);
+        argument.rank_by(&array)?;
     }
     if let Some(matches) = matches {
         argument.keep(matches);
@@ -74,20 +82,26 @@ fn argument(
 }
 
 /// Adds rows to their slots; those that do not fit become rejects.
+///
+/// # Errors
+/// When a user's function is among the aggregates: see [`super::plugin`].
 pub(super) fn fold(
     aggregates: &[Aggregate],
     columns: &mut [Accumulator],
     arguments: &[Argument],
     touched: Touched,
     rejects: &mut Vec<Reject>,
-) {
+) -> Result<(), StepFault> {
+    if let Some((number, plugin)) = plugin::of(aggregates) {
+        return plugin.fold(number, Folding { aggregates, columns, arguments, back: false }, touched, rejects);
+    }
     let mut fits = true;
     for (column, argument) in columns.iter_mut().zip(arguments) {
         fits &= column.reserve(argument, touched);
     }
     if fits {
         columns.iter_mut().zip(arguments).for_each(|(column, argument)| column.update(argument, touched));
-        return;
+        return Ok(());
     }
     for (row, slot) in touched.rows.iter().zip(touched.slots) {
         let over = columns.iter().zip(arguments).position(|(column, argument)| !column.fits(argument, *row, *slot));
@@ -101,16 +115,23 @@ pub(super) fn fold(
             column.note_slot(*slot);
         }
     }
+    Ok(())
 }
 
 /// Takes rows back from their slots; those that cannot be become rejects.
+///
+/// # Errors
+/// As [`fold`].
 pub(super) fn take_back(
     aggregates: &[Aggregate],
     columns: &mut [Accumulator],
     arguments: &[Argument],
     touched: Touched,
     rejects: &mut Vec<Reject>,
-) {
+) -> Result<(), StepFault> {
+    if let Some((number, plugin)) = plugin::of(aggregates) {
+        return plugin.fold(number, Folding { aggregates, columns, arguments, back: true }, touched, rejects);
+    }
     for (row, slot) in touched.rows.iter().zip(touched.slots) {
         let fits = |(column, argument): (&Accumulator, &Argument)| column.fits_back(argument, *row, *slot);
         if let Some(over) = columns.iter().zip(arguments).position(|pair| !fits(pair)) {
@@ -120,10 +141,11 @@ pub(super) fn take_back(
         let touched = Touched { rows: &[*row], slots: &[*slot] };
         columns.iter_mut().zip(arguments).for_each(|(column, argument)| column.retract(argument, touched));
     }
+    Ok(())
 }
 
 /// What a row that does not fit is told.
-fn overflow(row: u32, aggregate: &Aggregate) -> Reject {
+pub(super) fn overflow(row: u32, aggregate: &Aggregate) -> Reject {
     let text = aggregate.argument.as_ref().map_or("", |argument| argument.text());
     let (name, kind) = (&aggregate.name, aggregate.kind.name());
     match aggregate.kind.bytes_max() {

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_stream::key;
 
-use super::KeyTable;
 use super::finish::Place;
-use super::merge::Pair;
+use super::merge::{MergeOverflow, Pair};
 use super::slots::Accumulators;
+use super::{Aggregate, KeyTable};
+use crate::operator::StepFault;
 
 /// Keys by key group, with what their panes hold together.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     groups: BTreeMap<u16, KeyTable>,
-    /// Slots whose panes do not fit together, and the aggregate that is too large.
-    overflows: BTreeMap<(u16, u32), usize>,
+    /// Slots whose panes do not fit together.
+    overflows: BTreeMap<(u16, u32), MergeOverflow>,
 }
 
 impl Gathered {
@@ -24,31 +25,55 @@ impl Gathered {
     }
 
     /// Adds every key of a pane.
-    pub(super) fn add(&mut self, key_group: u16, pane: &KeyTable, empty: &Accumulators) {
+    ///
+    /// # Errors
+    /// See [`Accumulators::merge`].
+    pub(super) fn add(
+        &mut self,
+        aggregates: &[Aggregate],
+        key_group: u16,
+        pane: &KeyTable,
+        empty: &Accumulators,
+    ) -> Result<(), StepFault> {
         let group = self.groups.entry(key_group).or_insert_with(|| KeyTable::new(empty.clone()));
         let keys = (0..pane.len() as u32).map(|slot| pane.key(slot)).map(|key| (key::hash(key), key));
         let mut slots = Vec::with_capacity(pane.len());
         group.touch(keys, &mut slots);
         let pairs: Vec<Pair> = (0..).zip(slots).map(|(from, to)| Pair { to, from }).collect();
-        self.merge(key_group, &pairs, pane);
+        self.merge(aggregates, key_group, &pairs, pane)
     }
 
     /// Adds a pane's values of the keys that are here already.
-    pub(super) fn add_known(&mut self, key_group: u16, pane: &KeyTable) {
-        let Some(group) = self.groups.get(&key_group) else { return };
+    ///
+    /// # Errors
+    /// See [`Accumulators::merge`].
+    pub(super) fn add_known(
+        &mut self,
+        aggregates: &[Aggregate],
+        key_group: u16,
+        pane: &KeyTable,
+    ) -> Result<(), StepFault> {
+        let Some(group) = self.groups.get(&key_group) else { return Ok(()) };
         let find = |to: u32| {
             let key = group.key(to);
             Some(Pair { to, from: pane.find(key::hash(key), key)? })
         };
         let pairs: Vec<Pair> = (0..group.len() as u32).filter_map(find).collect();
-        self.merge(key_group, &pairs, pane);
+        self.merge(aggregates, key_group, &pairs, pane)
     }
 
-    fn merge(&mut self, key_group: u16, pairs: &[Pair], pane: &KeyTable) {
+    fn merge(
+        &mut self,
+        aggregates: &[Aggregate],
+        key_group: u16,
+        pairs: &[Pair],
+        pane: &KeyTable,
+    ) -> Result<(), StepFault> {
         let group = self.groups.get_mut(&key_group).expect("the caller has found the key group");
-        for overflow in group.slots_mut().merge(pairs, Some(pane.slots())) {
-            self.overflows.entry((key_group, overflow.pair.to)).or_insert(overflow.aggregate);
+        for overflow in group.slots_mut().merge(aggregates, pairs, Some(pane.slots()))? {
+            self.overflows.entry((key_group, overflow.pair.to)).or_insert(overflow);
         }
+        Ok(())
     }
 
     pub(super) fn tables(&self) -> Vec<&KeyTable> {
@@ -60,10 +85,10 @@ impl Gathered {
         self.overflowed().into_iter().map(|(place, _)| place).collect()
     }
 
-    /// The same, each with the number of the aggregate.
-    pub(super) fn overflowed(&self) -> Vec<(Place, usize)> {
+    /// The same, each with why.
+    pub(super) fn overflowed(&self) -> Vec<(Place, &MergeOverflow)> {
         let table = |key_group: u16| self.groups.range(..key_group).count() as u32;
         let place = |(key_group, slot): &(u16, u32)| Place { table: table(*key_group), slot: *slot };
-        self.overflows.iter().map(|(at, aggregate)| (place(at), *aggregate)).collect()
+        self.overflows.iter().map(|(at, overflow)| (place(at), overflow)).collect()
     }
 }

@@ -10,12 +10,13 @@
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
-use weir_stream::ChangeKind;
 use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
+use weir_stream::{ChangeKind, FunctionFault};
 
 use super::accumulator::Accumulator;
 use super::argument::Argument;
@@ -25,11 +26,11 @@ use super::session::{Keyed, give_out};
 use super::slots::Accumulators;
 use super::spans::{Held, Session, SpanTable, Spans, Timers};
 use super::update::Touched;
-use super::{Aggregate, STAGE, WindowSpec, WindowTime, fold, internal};
+use super::{Aggregate, STAGE, WindowSpec, WindowTime, fold, internal, plugin};
 use crate::expression::ExpressionError;
 use crate::held_key::{DueAt, HeldEntry};
 use crate::key::{KeyBatch, KeyedBatch};
-use crate::keyed::{KeyedOperator, same};
+use crate::keyed::{KeyedOperator, NextFunction, same};
 use crate::operator::{Outputs, StepFault};
 
 /// When a global window shows its result and starts anew. At least one is there.
@@ -125,7 +126,7 @@ impl GlobalAggregate {
         let mut full = Vec::new();
         for rows in placed.chunk_by(Placed::is_beside) {
             let rejects = &mut rejects;
-            self.fold(rows, &times, keys, &values, rejects, &mut full).map_err(|error| internal(&error))?;
+            self.fold(rows, &times, keys, &values, rejects, &mut full)?;
         }
         give_out(&self.firing, &self.tables, self.key_groups.start, full, ChangeKind::Insert, out)?;
         self.tables.iter_mut().for_each(SpanTable::sweep);
@@ -142,9 +143,9 @@ impl GlobalAggregate {
         values: &[Argument],
         rejects: &mut Vec<weir_stream::Reject>,
         full: &mut Vec<Keyed>,
-    ) -> Result<(), TableError> {
+    ) -> Result<(), StepFault> {
         let key_group = placed[0].key_group;
-        let number = self.number(key_group)?;
+        let number = self.number(key_group).map_err(|error| internal(&error))?;
         let table = &mut self.tables[number];
         let rows: Vec<u32> = placed.iter().map(|placed| placed.row).collect();
         let mut slots = Vec::with_capacity(rows.len());
@@ -165,8 +166,7 @@ impl GlobalAggregate {
         }
         table.grow();
         let touched = Touched { rows: &rows, slots: &slots };
-        fold::fold(&self.aggregates, &mut table.accumulators.columns, values, touched, rejects);
-        Ok(())
+        fold::fold(&self.aggregates, &mut table.accumulators.columns, values, touched, rejects)
     }
 
     fn advance_to(&mut self, watermark_us: i64, out: &mut Outputs) -> Result<(), StepFault> {
@@ -245,6 +245,14 @@ impl KeyedOperator for GlobalAggregate {
         if self.time == WindowTime::Event {
             self.watermark_us = self.watermark_us.max(watermark_us);
         }
+    }
+
+    fn begin_epoch(&mut self, function: Option<NextFunction>, watching: bool) -> Result<(), FunctionFault> {
+        plugin::begin_epoch(&self.aggregates, function, watching)
+    }
+
+    fn digest(&self) -> Option<Arc<str>> {
+        plugin::digest(&self.aggregates)
     }
 
     fn seal(&mut self, delta: &mut dyn DeltaWriter) {

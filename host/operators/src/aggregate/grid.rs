@@ -225,7 +225,7 @@ impl WindowAggregate {
         let hashes = keys.hashes();
         table.touch(rows.iter().map(|row| (hashes[*row as usize], keys.key(*row as usize))), &mut self.slots);
         let touched = Touched { rows: &rows, slots: &self.slots };
-        fold::fold(&self.aggregates, &mut table.slots_mut().columns, arguments, touched, rejects);
+        fold::fold(&self.aggregates, &mut table.slots_mut().columns, arguments, touched, rejects)?;
         if shows {
             self.pending.note(is_apart, bucket, key_group, &self.slots, table.len());
         }

@@ -15,21 +15,21 @@
 mod expiry;
 mod keyed;
 mod state;
+mod tell;
 
 use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use arrow_schema::{FieldRef, Schema, SchemaRef};
 use weir_state::Spill;
 use weir_state::table::{Leaving, SlotTable, TableError};
 use weir_stream::time::NO_WATERMARK;
-use weir_stream::{Batch, ChangeKind, Changes, Origin, Reject};
+use weir_stream::{Batch, ChangeKind, Reject};
 
 use super::accumulator::{Accumulator, added_scale};
 use super::argument::Argument;
-use super::finish::{Finish, Place};
+use super::finish::Place;
 use super::slots::Accumulators;
 use super::update::Touched;
 use super::{Aggregate, AggregateSpec, STAGE, fold, internal};
@@ -246,9 +246,9 @@ impl GroupAggregate {
         let columns = &mut state.accumulators.columns;
         let touched = |back: usize| Touched { rows: &rows[back], slots: &slots[back] };
         let refused = work.rejects.len();
-        fold::fold(&self.aggregates, columns, arguments, touched(0), &mut work.rejects);
+        fold::fold(&self.aggregates, columns, arguments, touched(0), &mut work.rejects)?;
         let refused_back = work.rejects.len();
-        fold::take_back(&self.aggregates, columns, arguments, touched(1), &mut work.rejects);
+        fold::take_back(&self.aggregates, columns, arguments, touched(1), &mut work.rejects)?;
         for (number, reject) in work.rejects.iter().enumerate().skip(refused) {
             let back = usize::from(number >= refused_back);
             let at = rows[back].binary_search(&reject.row).expect("a reject is of a row that was given");
@@ -293,43 +293,6 @@ impl GroupAggregate {
         *last_us = time_us.max(*last_us);
         state.count(slot, back);
         Some(slot)
-    }
-
-    /// Gives out the rows of keys that were touched, and lets go of those without rows.
-    fn tell(&mut self, touched: &[Place], out: &mut Outputs) -> Result<(), StepFault> {
-        let groups = self.table.groups();
-        let is_held = |place: &&Place| groups[place.table as usize].is_held(place.slot);
-        let places: Vec<Place> = touched.iter().filter(is_held).copied().collect();
-        if places.is_empty() {
-            return Ok(());
-        }
-        let state = |place: &Place| groups[place.table as usize].slots();
-        let keys = places.iter().map(|place| groups[place.table as usize].key(place.slot));
-        let mut columns = self.keys.decode(keys).map_err(StepFault::Internal)?;
-        let tables: Vec<&Accumulators> = groups.iter().map(|group| &group.slots().accumulators).collect();
-        for (number, added_scale) in self.added_scale.iter().enumerate() {
-            let data_type = self.schema.field(columns.len()).data_type();
-            let finish = Finish { tables: &tables, places: &places, number, added_scale: *added_scale };
-            columns.push(finish.column(data_type)?);
-        }
-        let is_gone = |place: &Place| state(place).is_without_rows(place.slot);
-        let kind = |place| if is_gone(place) { ChangeKind::Delete } else { ChangeKind::UpdateAfter };
-        out.push(
-            0,
-            Batch {
-                columns: RecordBatch::try_new(Arc::clone(&self.schema), columns)?,
-                event_times_us: places.iter().map(|place| state(place).last_us[place.slot as usize]).collect(),
-                watermarks_us: vec![NO_WATERMARK; places.len()].into(),
-                origin: Origin::Step(Arc::clone(&self.step)),
-                changes: Changes::PerRow(places.iter().map(|place| kind(place) as u8).collect()),
-            },
-        );
-        let gone: Vec<Place> = places.into_iter().filter(is_gone).collect();
-        for Place { table, slot } in gone {
-            self.table.groups_mut()[table as usize].remove(slot);
-        }
-        self.compact();
-        Ok(())
     }
 
     /// Brings the keys of a batch into memory.

@@ -4,16 +4,18 @@
 //! front of every key: 0 for a pane, 1 for rows that were kept apart for one window.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use weir_state::Spill;
 use weir_state::table::{BucketedTable, DeltaWriter, TableError};
+use weir_stream::FunctionFault;
 use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
 
 use super::slots::Accumulators;
-use super::{WindowAggregate, WindowTime};
+use super::{WindowAggregate, WindowTime, plugin};
 use crate::held_key::{self, HeldEntry};
 use crate::key::KeyedBatch;
-use crate::keyed::{KeyedOperator, OpenWindows, same};
+use crate::keyed::{KeyedOperator, NextFunction, OpenWindows, same};
 use crate::operator::{Outputs, StepFault};
 
 const PANE: u8 = 0;
@@ -58,6 +60,14 @@ impl KeyedOperator for WindowAggregate {
     fn restore_watermark(&mut self, watermark_us: i64) {
         let reached_us = if self.time == WindowTime::Processing { NO_WATERMARK } else { watermark_us };
         self.watermark_us = self.watermark_us.max(reached_us);
+    }
+
+    fn begin_epoch(&mut self, function: Option<NextFunction>, watching: bool) -> Result<(), FunctionFault> {
+        plugin::begin_epoch(&self.aggregates, function, watching)
+    }
+
+    fn digest(&self) -> Option<Arc<str>> {
+        plugin::digest(&self.aggregates)
     }
 
     fn seal(&mut self, delta: &mut dyn DeltaWriter) {

@@ -47,12 +47,14 @@ pub enum AggregateKind {
     },
     BoolAnd,
     BoolOr,
+    /// By a user's function, which says everything else of it; without a name, so no call is one.
+    Plugin,
 }
 
 use AggregateKind as K;
 
 impl AggregateKind {
-    /// Every kind; those that need a number hold none that means anything.
+    /// Every kind that a call names; those that need a number hold none that means anything.
     pub const ALL: [Self; 21] = [
         K::Count,
         K::Sum,
@@ -101,6 +103,7 @@ impl AggregateKind {
             K::Collect { .. } => "collect",
             K::BoolAnd => "bool_and",
             K::BoolOr => "bool_or",
+            K::Plugin => "plugin",
         }
     }
 
@@ -189,8 +192,8 @@ impl AggregateKind {
             K::Percentile { millionths } => quantile(millionths),
             K::Top { values } => list(Order::Largest, values as usize),
             K::Collect { values } => list(Order::Earliest, values.map_or(usize::MAX, |values| values as usize)),
-            K::Count | K::Sum | K::Avg | K::Min | K::Max | K::BoolAnd | K::BoolOr => {
-                unreachable!("`{}` keeps a number a slot", self.name())
+            K::Count | K::Sum | K::Avg | K::Min | K::Max | K::BoolAnd | K::BoolOr | K::Plugin => {
+                unreachable!("`{}` keeps something else a slot", self.name())
             }
         }
     }

@@ -4,8 +4,13 @@
 //! hold had all rows of both been folded into it. Cells that are bounded in bytes are so for rows alone: a merge of two
 //! that fit is taken.
 
+use weir_stream::{FunctionFault, Reject};
+
+use super::Aggregate;
 use super::accumulator::{Accumulator, Fold, Keep, Mean, Sum};
+use super::plugin::{self, Merged, PluginColumn};
 use super::slots::Accumulators;
+use crate::operator::StepFault;
 
 /// A slot and the slot that is added to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,18 +19,55 @@ pub(super) struct Pair {
     pub from: u32,
 }
 
-/// A pair that was left alone: the sum of both would not fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A pair that was left alone: the sum of both would not fit, or a user's function failed on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MergeOverflow {
     pub pair: Pair,
     /// Number of the aggregate.
     pub aggregate: usize,
+    pub fault: Option<FunctionFault>,
+}
+
+impl MergeOverflow {
+    /// What a row is told that joins two sessions, of which the later one is lost.
+    pub(super) fn joining(&self, row: u32, name: &str) -> Reject {
+        let lost = format!("`{name}`: this row joins sessions, of which the later one is lost");
+        match &self.fault {
+            None => Reject::new(row, "overflow", format!("{lost}: they add up to more than the type can hold")),
+            Some(fault) => Reject::new(row, fault.code(), format!("{lost}: the plugin {fault}")),
+        }
+    }
 }
 
 impl Accumulators {
     /// Adds the `from` slots of `other` (`None`: of these very columns) to the `to` slots of these. Answers the pairs
     /// that an aggregate cannot take.
-    pub(super) fn merge(&mut self, pairs: &[Pair], other: Option<&Self>) -> Vec<MergeOverflow> {
+    ///
+    /// # Errors
+    /// When a user's function is among the aggregates: see [`super::plugin`].
+    pub(super) fn merge(
+        &mut self,
+        aggregates: &[Aggregate],
+        pairs: &[Pair],
+        other: Option<&Self>,
+    ) -> Result<Vec<MergeOverflow>, StepFault> {
+        let Some((number, plugin)) = plugin::of(aggregates) else { return Ok(self.merge_own(pairs, other)) };
+        let own = of_plugin(&self.columns[number]);
+        let Merged { cells, failed } =
+            plugin.merge(own, pairs, other.map(|other| of_plugin(&other.columns[number])))?;
+        let left: Vec<Pair> = pairs.iter().copied().filter(|pair| failed.iter().all(|(of, _)| of != pair)).collect();
+        let mut overflows = self.merge_own(&left, other);
+        if let Accumulator::Plugin(column) = &mut self.columns[number] {
+            let fits = |pair: &Pair| overflows.iter().all(|overflow| overflow.pair != *pair);
+            cells.into_iter().filter(|(pair, _)| fits(pair)).for_each(|(pair, cell)| column.set(pair.to, cell));
+        }
+        let failed = failed.into_iter();
+        overflows.extend(failed.map(|(pair, fault)| MergeOverflow { pair, aggregate: number, fault: Some(fault) }));
+        Ok(overflows)
+    }
+
+    /// As [`Accumulators::merge`] of aggregates without a user's function; of one, accumulators go where there are none yet.
+    pub(super) fn merge_own(&mut self, pairs: &[Pair], other: Option<&Self>) -> Vec<MergeOverflow> {
         let column = |number: usize| other.map(|other| &other.columns[number]);
         let numbered = self.columns.iter_mut().enumerate();
         let fits = numbered.fold(true, |fits, (number, own)| own.reserve_merge(pairs, column(number)) && fits);
@@ -37,7 +79,7 @@ impl Accumulators {
         for pair in pairs {
             let mut numbered = self.columns.iter().enumerate();
             if let Some((aggregate, _)) = numbered.find(|(number, own)| !own.merge_fits(*pair, column(*number))) {
-                overflows.push(MergeOverflow { pair: *pair, aggregate });
+                overflows.push(MergeOverflow { pair: *pair, aggregate, fault: None });
                 continue;
             }
             for (number, own) in self.columns.iter_mut().enumerate() {
@@ -57,6 +99,13 @@ macro_rules! part {
             different => unreachable!("{different:?} is of another aggregate"),
         })
     };
+}
+
+fn of_plugin(column: &Accumulator) -> &PluginColumn {
+    match column {
+        Accumulator::Plugin(column) => column,
+        other => unreachable!("{other:?} is not of a plugin"),
+    }
 }
 
 impl Accumulator {
@@ -117,6 +166,7 @@ impl Accumulator {
                 mean.merge(pairs, part!(other, Self::MeanI128 { mean, .. } => mean), i128::wrapping_add);
             }
             Self::Cells(column) => column.merge(pairs, part!(other, Self::Cells(other) => &**other)),
+            Self::Plugin(column) => column.fill(pairs, part!(other, Self::Plugin(other) => other)),
             extreme => extreme.merge_extreme(pairs, other),
         }
     }

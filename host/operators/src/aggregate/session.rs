@@ -70,7 +70,7 @@ impl SessionGap {
 #[derive(Debug, Clone)]
 pub struct SessionAggregate {
     gap: SessionGap,
-    aggregates: Vec<Aggregate>,
+    pub(super) aggregates: Vec<Aggregate>,
     firing: Firing,
     pub(super) showing: Showing,
     pub(super) time: WindowTime,
@@ -258,18 +258,15 @@ impl SessionAggregate {
         let number = usize::from(key_group - self.key_groups.start);
         let table = &mut self.tables[number];
         let touched = Touched { rows: &rows, slots: &slots };
-        fold::fold(&self.aggregates, &mut table.accumulators.columns, values, touched, rejects);
-        let overflows = table.merge(&joined.pairs);
+        fold::fold(&self.aggregates, &mut table.accumulators.columns, values, touched, rejects)?;
+        let overflows = table.merge(&self.aggregates, &joined.pairs)?;
         for row in rows {
             let key = keys.key(row as usize);
             let held = table.get(key).expect("the row has just been put in");
             if let Some(overflow) =
                 overflows.iter().find(|overflow| held.sessions.iter().any(|held| held.slot == overflow.pair.to))
             {
-                let reason =
-                    "this row joins sessions that add up to more than the type can hold; the later one is lost";
-                let name = &self.aggregates[overflow.aggregate].name;
-                rejects.push(Reject::new(row, "overflow", format!("`{name}`: {reason}")));
+                rejects.push(overflow.joining(row, &self.aggregates[overflow.aggregate].name));
             }
             let due_us = due(&held.sessions, self.watermark_us, self.showing.lateness_us);
             if due_us < held.due_us {
@@ -426,8 +423,8 @@ pub(super) fn give_out(
         let place =
             |(key_group, _, session): &Keyed| Place { table: u32::from(*key_group - first_group), slot: session.slot };
         let places: Vec<Place> = sessions.iter().map(place).collect();
-        let keys = sessions.iter().map(|(_, key, _)| &**key);
-        out.push(0, firing.batch(&spans, keys, &accumulators, &places, kind)?);
+        let keys: Vec<&[u8]> = sessions.iter().map(|(_, key, _)| &**key).collect();
+        firing.give_out(&spans, &keys, &accumulators, &places, kind, out)?;
     }
     Ok(())
 }

@@ -1,17 +1,20 @@
 //! Sessions as a keyed step.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
+use weir_stream::FunctionFault;
 use weir_stream::time::{END_OF_TIME, NO_WATERMARK};
 
 use super::WindowTime;
+use super::plugin;
 use super::session::SessionAggregate;
 use super::spans::{Session, SpanTable, Spans};
 use crate::held_key::{self, HeldEntry};
 use crate::key::KeyedBatch;
-use crate::keyed::{KeyedOperator, same};
+use crate::keyed::{KeyedOperator, NextFunction, same};
 use crate::operator::{Outputs, StepFault};
 
 impl KeyedOperator for SessionAggregate {
@@ -52,6 +55,14 @@ impl KeyedOperator for SessionAggregate {
     fn restore_watermark(&mut self, watermark_us: i64) {
         let reached_us = if self.time == WindowTime::Processing { NO_WATERMARK } else { watermark_us };
         self.watermark_us = self.watermark_us.max(reached_us);
+    }
+
+    fn begin_epoch(&mut self, function: Option<NextFunction>, watching: bool) -> Result<(), FunctionFault> {
+        plugin::begin_epoch(&self.aggregates, function, watching)
+    }
+
+    fn digest(&self) -> Option<Arc<str>> {
+        plugin::digest(&self.aggregates)
     }
 
     fn seal(&mut self, delta: &mut dyn DeltaWriter) {

@@ -5,7 +5,7 @@ use weir_stream::time::END_OF_TIME;
 
 use super::gather::Gathered;
 use super::grid::WindowAggregate;
-use super::{Emit, internal};
+use super::{Aggregate, Emit, KeyTable, internal};
 use crate::operator::{Outputs, StepFault};
 
 impl WindowAggregate {
@@ -55,8 +55,7 @@ impl WindowAggregate {
         }
         let mut window = Gathered::default();
         let empty = self.panes.empty().clone();
-        self.each_pane((start, end), |key_group, pane| window.add(key_group, pane, &empty))
-            .map_err(|error| internal(&error))?;
+        self.each_pane((start, end), |aggregates, key_group, pane| window.add(aggregates, key_group, pane, &empty))?;
         self.firing.fire_gathered((start, end), &window, out)
     }
 
@@ -73,8 +72,7 @@ impl WindowAggregate {
             let window = (start, self.grid.end_of(start));
             let keys = pending.keys(window, &mut self.panes, &mut self.apart).map_err(|error| internal(&error))?;
             let mut keys = Gathered::of_keys(keys);
-            self.each_pane(window, |key_group, pane| keys.add_known(key_group, pane))
-                .map_err(|error| internal(&error))?;
+            self.each_pane(window, |aggregates, key_group, pane| keys.add_known(aggregates, key_group, pane))?;
             self.firing.fire_gathered(window, &keys, out)?;
         }
         self.next_show_us = self.now_us.saturating_add(self.showing.throttle_us);
@@ -85,15 +83,18 @@ impl WindowAggregate {
     fn each_pane(
         &mut self,
         (start, end): (i64, i64),
-        mut add: impl FnMut(u16, &super::KeyTable),
-    ) -> Result<(), TableError> {
+        mut add: impl FnMut(&[Aggregate], u16, &KeyTable) -> Result<(), StepFault>,
+    ) -> Result<(), StepFault> {
+        let aggregates = &self.aggregates;
         let mut next = self.panes.first_bucket_from(start);
         while let Some(pane) = next.filter(|pane| *pane < end) {
-            self.panes.bucket(pane)?.for_each(|(key_group, table)| add(key_group, table));
+            let mut tables = self.panes.bucket(pane).map_err(|error| internal(&error))?;
+            tables.try_for_each(|(key_group, table)| add(aggregates, key_group, table))?;
+            drop(tables);
             next = self.panes.first_bucket_from(pane + 1);
         }
-        self.apart.bucket(start)?.for_each(|(key_group, table)| add(key_group, table));
-        Ok(())
+        let mut apart = self.apart.bucket(start).map_err(|error| internal(&error))?;
+        apart.try_for_each(|(key_group, table)| add(aggregates, key_group, table))
     }
 
     /// Drops panes whose newest window is past its lateness.

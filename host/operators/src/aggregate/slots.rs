@@ -3,7 +3,7 @@
 //! A stored value is one byte [`VALUE_VERSION`], then each aggregate in order, all numbers little-endian:
 //! a count is 8 bytes; anything else is one byte 0 (no value yet) or 1, and with 1 the value: 8 bytes (16 for
 //! decimals and for the sum of an integer average), an average's count as 8 more, text as a u32 length and bytes. What a
-//! cell stores is said in its file.
+//! cell stores, and what the accumulator of a user's function, is said in its file.
 
 use weir_state::table::Slots;
 
@@ -139,6 +139,7 @@ fn write(column: &Accumulator, slot: usize, value: &mut Vec<u8>) {
         Accumulator::MeanInteger(mean) | Accumulator::MeanI128 { mean, .. } => write_mean(mean, slot, value),
         Accumulator::MeanF64(mean) => write_mean(mean, slot, value),
         Accumulator::Cells(column) => column.write(slot, value),
+        Accumulator::Plugin(column) => column.write(slot, value),
         Accumulator::ExtremeBytes { values, .. } => match &values[slot] {
             None => value.push(0),
             Some(text) => {
@@ -163,6 +164,7 @@ fn read(column: &mut Accumulator, slot: usize, rest: &mut &[u8]) -> Result<(), S
         Accumulator::MeanInteger(mean) | Accumulator::MeanI128 { mean, .. } => drop(read_mean(mean, slot, rest)?),
         Accumulator::MeanF64(mean) => drop(read_mean(mean, slot, rest)?),
         Accumulator::Cells(column) => column.read(slot, rest)?,
+        Accumulator::Plugin(column) => column.read(slot, rest)?,
         Accumulator::ExtremeBytes { values, bytes, .. } => {
             if is_seen(rest)? {
                 let length = u32::from_le_bytes(take(rest)?) as usize;

@@ -16,8 +16,10 @@ use std::collections::HashMap;
 
 use weir_state::table::{ColdKeys, DeltaWriter, Slots, TableError};
 
+use super::Aggregate;
 use super::merge::{MergeOverflow, Pair};
 use super::slots::Accumulators;
+use crate::operator::StepFault;
 
 pub(super) use cold::{Spans, Timers};
 
@@ -181,9 +183,13 @@ impl SpanTable {
         self.accumulators.resize(self.slots as usize);
     }
 
-    pub(super) fn merge(&mut self, pairs: &[Pair]) -> Vec<MergeOverflow> {
+    pub(super) fn merge(&mut self, aggregates: &[Aggregate], pairs: &[Pair]) -> Result<Vec<MergeOverflow>, StepFault> {
         // One by one: a pair may add what an earlier one has gathered.
-        pairs.iter().flat_map(|pair| self.accumulators.merge(&[*pair], None)).collect()
+        let mut overflows = Vec::new();
+        for pair in pairs {
+            overflows.extend(self.accumulators.merge(aggregates, &[*pair], None)?);
+        }
+        Ok(overflows)
     }
 
     /// Lets go of the key's sessions that `gone` names; answers those that stay.
@@ -215,7 +221,7 @@ impl SpanTable {
         }
         let mut swept = self.empty.clone();
         swept.resize(pairs.len());
-        let overflows = swept.merge(&pairs, Some(&self.accumulators));
+        let overflows = swept.merge_own(&pairs, Some(&self.accumulators));
         debug_assert!(overflows.is_empty(), "a slot fits where nothing is");
         self.accumulators = swept;
         self.slots = pairs.len() as u32;

@@ -13,7 +13,11 @@ pub(super) struct Touched<'a> {
     pub slots: &'a [u32],
 }
 
-impl Touched<'_> {
+impl<'a> Touched<'a> {
+    pub(super) fn part(self, offset: usize, length: usize) -> Self {
+        Self { rows: &self.rows[offset..offset + length], slots: &self.slots[offset..offset + length] }
+    }
+
     #[inline]
     pub(super) fn each(self, argument: &Argument, mut value: impl FnMut(usize, u32)) {
         let pairs = self.rows.iter().zip(self.slots);

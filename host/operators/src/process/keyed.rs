@@ -51,8 +51,8 @@ impl KeyedOperator for ProcessStep {
         Ok(())
     }
 
-    fn digest(&self) -> Option<&Arc<str>> {
-        self.running.as_ref().map(|running| &running.digest)
+    fn digest(&self) -> Option<Arc<str>> {
+        self.running.as_ref().map(|running| Arc::clone(&running.digest))
     }
 
     fn seal(&mut self, delta: &mut dyn DeltaWriter) {

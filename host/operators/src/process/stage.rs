@@ -10,9 +10,9 @@ use weir_stream::{
 
 use super::ProcessStep;
 use super::call::CalledKey;
-use super::entries::EntryCodec;
 use super::firing::Firing;
 use super::held::{Held, Pending};
+use crate::entries::EntryCodec;
 use crate::operator::StepFault;
 
 /// What brought a call about.

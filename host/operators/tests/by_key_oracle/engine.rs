@@ -11,13 +11,13 @@ use weir_operators::by_key::PerKey;
 use weir_operators::{ByKey, KeyEncoder, KeyedOperator, Outputs, split};
 use weir_state::Spill;
 use weir_state::sim::SimDisk;
-use weir_state::table::DeltaWriter;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::{BoundedDisorder, CombinedWatermark, END_OF_TIME, InputTime, NO_WATERMARK};
 use weir_stream::{Batch, ChangeKind, Changes, Origin};
 
+use super::key;
+use super::oracle::{Deltas, Random};
 use super::oracles::{Outcome, Result};
-use super::{Random, key};
 
 pub const NAME: &str = "step";
 const KEY_GROUPS: u16 = 16;
@@ -71,19 +71,6 @@ fn batch(rows: &[Row]) -> Batch {
     }
 }
 
-#[derive(Default)]
-struct Deltas(Vec<(u16, Vec<u8>, Option<Vec<u8>>)>);
-
-impl DeltaWriter for Deltas {
-    fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]) {
-        self.0.push((key_group, key.to_vec(), Some(value.to_vec())));
-    }
-
-    fn delete(&mut self, key_group: u16, key: &[u8]) {
-        self.0.push((key_group, key.to_vec(), None));
-    }
-}
-
 pub struct Case<'a, S> {
     pub step: S,
     pub partitions: &'a [Rows],
@@ -116,10 +103,10 @@ impl<S: PerKey> Engine<S> {
         let spill = Spill::new(Arc::new(SimDisk::new()), "/state".into());
         let mut engine =
             Self { keys, step, is_table, tasks, watermark_us: NO_WATERMARK, deltas, appended, table, late, spill };
-        engine.start([1, 2, 4][random.below(3) as usize], false);
+        engine.start(random.tasks());
         let mut watermark = CombinedWatermark::new(partitions.len());
         let mut next = vec![0; partitions.len()];
-        while let Some(open) = pick(random, partitions, &next) {
+        while let Some(open) = random.partition(partitions, &next) {
             let rows = (1 + random.below(20) as usize).min(partitions[open].len() - next[open]);
             engine.process(batch(&partitions[open][next[open]..next[open] + rows]));
             next[open] += rows;
@@ -134,7 +121,7 @@ impl<S: PerKey> Engine<S> {
                     engine.write_away(if random.one_in(2) { 1 } else { usize::MAX });
                 }
                 if random.one_in(2) {
-                    engine.start([1, 2, 4][random.below(3) as usize], random.one_in(2));
+                    engine.start(random.tasks());
                 }
             }
         }
@@ -143,7 +130,7 @@ impl<S: PerKey> Engine<S> {
         engine.tasks.iter_mut().for_each(|task| task.seal(&mut engine.deltas));
         // A run that finds its input at the end changes nothing: it would make epochs for ever.
         let sealed = engine.deltas.0.len();
-        engine.start(2, false);
+        engine.start(2);
         engine.advance(END_OF_TIME);
         engine.tasks.iter_mut().for_each(|task| task.seal(&mut engine.deltas));
         assert_eq!(engine.deltas.0.len(), sealed, "a key was touched for nothing");
@@ -151,28 +138,12 @@ impl<S: PerKey> Engine<S> {
     }
 
     /// New tasks from the deltas alone.
-    fn start(&mut self, tasks: usize, in_parts: bool) {
+    fn start(&mut self, tasks: usize) {
         let task = |task| {
             let groups = task_key_groups(task, tasks, KEY_GROUPS);
             let mut made = ByKey::new(self.step.clone(), groups.clone());
             made.restore_watermark(self.watermark_us);
-            for group in groups {
-                let mut part = made.part(group..group + 1);
-                let target: &mut dyn KeyedOperator = if in_parts { part.as_mut() } else { &mut made };
-                let entries = self.deltas.0.iter().filter(|(of, _, _)| *of == group);
-                for (number, (_, key, value)) in entries.enumerate() {
-                    match value {
-                        Some(value) => target.restore_put(group, key, value).unwrap(),
-                        None => target.restore_delete(group, key).unwrap(),
-                    }
-                    if number % 7 == 6 {
-                        target.evict(usize::MAX, &self.spill).unwrap();
-                    }
-                }
-                if in_parts {
-                    made.absorb(part).unwrap();
-                }
-            }
+            self.deltas.restore(&mut made, groups, Some(&self.spill));
             made
         };
         self.tasks = (0..tasks).map(task).collect();
@@ -243,10 +214,4 @@ impl<S: PerKey> Engine<S> {
         self.late.sort_unstable();
         Outcome { rows: self.appended, late: self.late }
     }
-}
-
-/// A partition that has rows left.
-fn pick(random: &mut Random, partitions: &[Rows], next: &[usize]) -> Option<usize> {
-    let open: Vec<usize> = (0..partitions.len()).filter(|open| next[*open] < partitions[*open].len()).collect();
-    (!open.is_empty()).then(|| open[random.below(open.len() as u64) as usize])
 }

@@ -2,40 +2,23 @@
 //!
 //! Every case draws rows of several partitions with disorder, splits them into batches, spreads the keys over 1, 2 or 4
 //! tasks, lets time go on at random moments, and at random moments seals the state and starts again from the deltas alone
-//! with another number of tasks. `WEIR_TEST_SEED` repeats a run; `WEIR_TEST_CASES` changes the number of cases.
+//! with another number of tasks.
 
 mod engine;
+#[path = "../oracle/mod.rs"]
+mod oracle;
 mod oracles;
 
 use std::sync::Arc;
 
 use engine::{Case, Engine, NAME, Rows, rows, schema};
+use oracle::{Random, seeds};
 use oracles::Outcome;
 use weir_operators::WindowTop;
 use weir_operators::by_key::PerKey;
 use weir_operators::{DedupFirst, DedupLast, KeyEncoder, Latest, Order, Ranks, RowFormat, Sessions, Top, WindowGrid};
 
-const DEFAULT_CASES: u64 = 400;
-
-/// A xorshift generator: the test's only source of chance.
-pub struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
-    pub fn one_in(&mut self, chances: u64) -> bool {
-        self.below(chances) == 0
-    }
-}
+const CASES: u64 = 2_000;
 
 fn key() -> Vec<(String, String)> {
     vec![("name".into(), "name".into())]
@@ -57,14 +40,8 @@ fn check<S: PerKey>(
     is_table: bool,
     oracle: impl Fn(&[Rows], i64, i64) -> Outcome,
 ) {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-    let base = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(clock()));
-    let cases = number("WEIR_TEST_CASES").unwrap_or(DEFAULT_CASES);
-    println!("WEIR_TEST_SEED={base} ({cases} cases)");
     let (mut results, mut late) = (0, 0);
-    for case in 0..cases {
-        let seed = base.wrapping_add(case);
+    for seed in seeds(CASES) {
         let mut random = Random::new(seed);
         let origin_us = [-500, 0, 1_772_359_200_000_000][random.below(3) as usize];
         let (step, length_us) = make(&mut random);

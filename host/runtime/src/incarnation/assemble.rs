@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
-use weir_operators::{KeyedOperator, NextFunction};
+use weir_operators::KeyedOperator;
 use weir_state::RecoveredState;
 use weir_stream::key::task_key_groups;
 use weir_stream::time::NO_WATERMARK;
@@ -24,7 +24,6 @@ use super::plugins::{RunningPlugin, RunningPlugins};
 use super::restore::{self, KeyedStep, Restored};
 use super::{Readers, Setup, StartError};
 use crate::channel::{Channel, Wake};
-use crate::function::Function;
 use crate::held_key::KeyQuestion;
 use crate::meta::EpochMeta;
 use crate::plan::{NodeRef, Plan, PlannedKeyed, PlannedKind, PlannedStep, Port};
@@ -346,12 +345,11 @@ impl Assembly<'_> {
 
 /// Gives a keyed step the version of its plugin that runs.
 fn begin(operator: &mut dyn KeyedOperator, running: &RunningPlugin, step: &Arc<str>) -> Result<(), StartError> {
-    let Function::Keyed(factory) = &running.function else {
+    let Some(next) = running.function.in_keyed_step(None) else {
         return Err(StartError::Internal(format!("step `{step}` has a key and a function without")));
     };
-    let next = NextFunction { factory: Arc::clone(factory), instance: None };
     operator.begin_epoch(Some(next), running.watched.is_some()).map_err(|fault| {
-        let (step, digest) = (Arc::clone(step), Arc::clone(factory.digest()));
+        let (step, digest) = (Arc::clone(step), Arc::clone(running.function.digest()));
         TaskFault::Plugin { step, digest, fault }.into()
     })
 }

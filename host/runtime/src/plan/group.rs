@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use weir_manifest::{Fault, GroupStep, LATE_OUTPUT};
+use weir_manifest::{Fault, GroupStep, LATE_OUTPUT, Manifest};
 use weir_operators::{AggregateSpec, GroupAggregate, GroupSpec, KeyEncoder, KeyedOperator};
 use weir_stream::ChangeMode;
 
-use super::{Output, PlannedKeyed, PlannedKind, Planner, Side};
+use super::aggregate_plugin::{Aggregates, Needs};
+use super::{Output, PlannedKeyed, PlannedKind, PlannedPlugin, Planner, Side};
 
 struct PlannedGroup {
     step: Arc<str>,
@@ -18,6 +19,8 @@ struct PlannedGroup {
     aggregates: Vec<AggregateSpec>,
     ttl_us: Option<i64>,
     retracts: bool,
+    /// Among the aggregates.
+    plugin: Option<PlannedPlugin>,
 }
 
 impl PlannedGroup {
@@ -42,6 +45,14 @@ impl PlannedKeyed for PlannedGroup {
     fn operator(&self, key_groups: u16, owned: Range<u16>) -> Result<Box<dyn KeyedOperator>, String> {
         Ok(Box::new(self.build(key_groups, owned).map_err(|(_, message)| message)?))
     }
+
+    fn plugin(&self) -> Option<&PlannedPlugin> {
+        self.plugin.as_ref()
+    }
+
+    fn plugin_mut(&mut self) -> Option<&mut PlannedPlugin> {
+        self.plugin.as_mut()
+    }
 }
 
 impl Planner<'_> {
@@ -50,6 +61,7 @@ impl Planner<'_> {
         step: &Arc<str>,
         group: &GroupStep,
         input: &Side,
+        manifest: &Manifest,
     ) -> Option<(Vec<Output>, PlannedKind)> {
         if input.changes == ChangeMode::Retract && group.ttl.limit.is_some() {
             let message = "with a time to live, keys would be forgotten whose rows may still be taken back";
@@ -58,15 +70,17 @@ impl Planner<'_> {
             return None;
         }
         let keys = self.keys(&group.key, input);
-        let aggregates = self.aggregates(&group.aggregate, input);
-        let (keys, aggregates) = (keys?, aggregates?);
+        let needs = Needs { merges: None, retracts: input.changes == ChangeMode::Retract };
+        let aggregates = self.aggregates(step, &group.aggregate, needs, input, manifest);
+        let (keys, Aggregates { specs: aggregates, plugin }) = (keys?, aggregates?);
         let planned = PlannedGroup {
             step: Arc::clone(step),
             input: Arc::clone(&input.schema),
             keys,
             aggregates,
             ttl_us: group.ttl.limit.map(weir_manifest::Duration::as_us),
-            retracts: input.changes == ChangeMode::Retract,
+            retracts: needs.retracts,
+            plugin,
         };
         match planned.build(1, 0..1) {
             Ok(built) => {
@@ -76,7 +90,7 @@ impl Planner<'_> {
                 Some((vec![main, late], PlannedKind::Keyed(Box::new(planned))))
             }
             Err((place, message)) => {
-                let span = group.aggregate.iter().nth(place).map_or(group.ttl.span, |(_, call)| call.of.span);
+                let span = group.aggregate.iter().nth(place).map_or(group.ttl.span, |(_, call)| call.span());
                 self.fault(Fault::new(span, "aggregate", message));
                 None
             }

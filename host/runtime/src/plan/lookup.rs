@@ -1,5 +1,7 @@
 //! Look-ups: the table's columns and key, and where the table is.
 
+mod database;
+
 use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -14,6 +16,7 @@ use weir_stream::ChangeMode;
 
 use super::{Output, PlannedKind, PlannedStateless, Planner, Side, changes};
 use crate::lookup::{TableFile, TableFileSpec};
+use database::PlannedDatabaseLookup;
 
 struct PlannedLookup {
     /// Expressions of the input, one for each column of the table's key.
@@ -45,8 +48,7 @@ impl Planner<'_> {
         input: &Side,
         manifest: &Manifest,
     ) -> Option<(Vec<Output>, PlannedKind)> {
-        let LookupTable::File(file) = &lookup.table;
-        let format = self.table_format(file);
+        self.cache_fits(lookup)?;
         let fits = self.table_fits(lookup, input);
         let shape = self.table_shape(lookup, input)?;
         let kind = match word(lookup) {
@@ -63,29 +65,50 @@ impl Planner<'_> {
             let fault = Fault::new(place.unwrap_or_default(), "lookup-columns", message);
             self.fault(fault.next("give the table's columns a prefix of their own: `prefix: rate_`"));
         });
-        let (format, true, output) = (format?, fits, output.ok()?) else { return None };
-        let slot = Arc::new(TableSlot::default());
-        let file = TableFile::new(
-            TableFileSpec {
-                step: Arc::clone(step),
-                path: manifest.resolve(&file.path),
-                format,
-                shape,
-                memory_bytes: file.memory().bytes(),
-                max_loss: file.max_loss(),
-            },
-            Arc::clone(&slot),
-        );
-        let planned = PlannedLookup {
-            on: lookup.on.iter().map(|(text, _)| text.value.clone()).collect(),
-            kind,
-            input: Arc::clone(&input.schema),
-            output: Arc::clone(&output),
-            slot,
-            file: Arc::new(file),
+        let (true, output) = (fits, output.ok()?) else { return None };
+        let on = lookup.on.iter().map(|(text, _)| text.value.clone()).collect();
+        let input_schema = Arc::clone(&input.schema);
+        let main = Output::main(&output, input.changes.clone());
+        let planned = match &lookup.table {
+            LookupTable::File(file) => {
+                let (slot, file) = self.file(step, file, shape, manifest)?;
+                PlannedKind::Stateless(Box::new(PlannedLookup { on, kind, input: input_schema, output, slot, file }))
+            }
+            LookupTable::Postgres(_) | LookupTable::Sqlite(_) => {
+                let database = self.database(step, lookup, &shape, manifest)?;
+                let planned = PlannedDatabaseLookup { on, kind, input: input_schema, output, database };
+                PlannedKind::Waiting(Box::new(planned))
+            }
         };
-        let output = Output::main(&output, input.changes.clone());
-        Some((vec![output], PlannedKind::Stateless(Box::new(planned))))
+        Some((vec![main], planned))
+    }
+
+    fn file(
+        &mut self,
+        step: &Arc<str>,
+        file: &FileTable,
+        shape: TableShape,
+        manifest: &Manifest,
+    ) -> Option<(Arc<TableSlot>, Arc<TableFile>)> {
+        let slot = Arc::new(TableSlot::default());
+        let spec = TableFileSpec {
+            step: Arc::clone(step),
+            path: manifest.resolve(&file.path),
+            format: self.table_format(file)?,
+            shape,
+            memory_bytes: file.memory().bytes(),
+            max_loss: file.max_loss(),
+        };
+        Some((Arc::clone(&slot), Arc::new(TableFile::new(spec, slot))))
+    }
+
+    /// A file is held whole: there is nothing to be kept of it.
+    fn cache_fits(&mut self, lookup: &LookupStep) -> Option<()> {
+        let cache = lookup.cache.as_ref().filter(|_| matches!(lookup.table, LookupTable::File(_)));
+        let Some(cache) = cache else { return Some(()) };
+        let message = "a table of a file is held whole; there is nothing to cache";
+        self.fault(Fault::new(cache.span, "lookup-cache", message).next("leave out `cache`"));
+        None
     }
 
     fn table_format(&mut self, file: &FileTable) -> Option<TableFormat> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_schema::Schema;
+use arrow_schema::{Schema, SchemaRef};
 use weir_connectors::http::{AllowedHost, CacheSettings, HttpClient, HttpSettings};
 use weir_connectors::tls;
 use weir_manifest::{Fault, Manifest, Spanned};
@@ -13,7 +13,7 @@ use super::process::PlannedProcess;
 use super::window::key_name;
 use super::{Output, PlannedKeyed, PlannedKind, PlannedPlugin, Planner, PluginUse, Side, component, expression_fault};
 use crate::function::Contract;
-use crate::gate::{GateError, GateSite};
+use crate::gate::{GateError, GateSite, PluginRole};
 use crate::reject_watch::RejectLimit;
 use crate::task::plugin::{PluginSite, Sample, with_digest_column};
 
@@ -26,48 +26,25 @@ impl Planner<'_> {
         input: &Side,
         manifest: &Manifest,
     ) -> Option<(Vec<Output>, PlannedKind)> {
-        let key = match &plugin.key {
-            None => None,
-            Some(key) => Some(self.plugin_key(key, plugin, input)?),
-        };
         let asked = plugin.limits.or(&manifest.limits.plugin);
-        let limits = component::limits(&asked);
-        let loaded = component::component_path(&manifest.resolve(&plugin.reference))
-            .map_err(|message| Fault::new(plugin.reference.span, "plugin-missing", message))
-            .and_then(|path| {
-                crate::gate::load(self.engine, &path, &limits)
-                    .map_err(|error| Fault::new(plugin.reference.span, "plugin", error.to_string()))
-            });
-        let component = loaded.map_err(|fault| self.fault(fault)).ok()?;
-        let config = plugin.config.as_ref().map_or_else(|| "null".to_owned(), |config| config.value.to_string());
-        let site = PluginSite {
-            step: Arc::clone(step),
-            input: Arc::clone(&input.schema),
-            sample: Arc::new(Sample::default()),
-            outputs: Vec::new(),
-            output_names: Vec::new(),
-            reject_limit: RejectLimit::of(&manifest.swap),
-            waiting: plugin.http.as_ref().map(waiting).unwrap_or_default(),
-            digest_column: plugin.digest_column.as_ref().map(|column| column.value.clone()),
+        let role = match &plugin.key {
+            Some(key) => {
+                let key = self.plugin_key(key, plugin, input)?;
+                PluginRole::Keyed { key: Arc::new(Schema::new(key.fields().to_vec())) }
+            }
+            None if there_for == PluginUse::Windows => {
+                PluginRole::Windows { most: asked.output_rows_per_row() as usize }
+            }
+            None => PluginRole::Rows,
         };
-        let http = self.http(plugin, manifest)?;
-        let key_schema = key.as_ref().map(|key| Arc::new(Schema::new(key.fields().to_vec())));
-        let windows = (there_for == PluginUse::Windows).then(|| asked.output_rows_per_row() as usize);
-        let mut gate =
-            GateSite { site, config, limits, consumers: Vec::new(), http, key: key_schema, windows, planned: None };
-        let function = gate.function(&component).map_err(|error| self.contract_faults(plugin, &error)).ok()?;
-        let contract = function.contract();
-        let raw = gate.output_schemas(&contract);
-        let named = contract.outputs().into_iter().zip(&raw).map(|(output, schema)| {
-            let stamped = gate.site.digest_column.as_ref().map(|column| with_digest_column(schema, column));
+        let (planned, contract) = self.gated(step, plugin, role, &input.schema, manifest)?;
+        let site = &planned.gate.site;
+        let named = contract.outputs().into_iter().zip(&site.outputs).map(|(output, schema)| {
+            let stamped = site.digest_column.as_ref().map(|column| with_digest_column(schema, column));
             let schema = stamped.unwrap_or_else(|| Arc::clone(schema));
             Output { name: output.name.clone(), schema, changes: ChangeMode::Append }
         });
         let outputs = named.collect();
-        gate.site.output_names = contract.outputs().iter().map(|output| output.name.clone()).collect();
-        gate.site.outputs = raw;
-        gate.planned = Some(contract.clone());
-        let planned = PlannedPlugin { gate: Arc::new(gate), component };
         let Contract::Keyed(contract) = contract else {
             return Some((outputs, PlannedKind::Plugin(Box::new(planned))));
         };
@@ -84,6 +61,44 @@ impl Planner<'_> {
                 None
             }
         }
+    }
+
+    /// The component behind a reference, and what it promised for the place that it is to have.
+    pub(super) fn gated(
+        &mut self,
+        step: &Arc<str>,
+        plugin: &weir_manifest::PluginStep,
+        role: PluginRole,
+        input: &SchemaRef,
+        manifest: &Manifest,
+    ) -> Option<(PlannedPlugin, Contract)> {
+        let limits = component::limits(&plugin.limits.or(&manifest.limits.plugin));
+        let loaded = component::component_path(&manifest.resolve(&plugin.reference))
+            .map_err(|message| Fault::new(plugin.reference.span, "plugin-missing", message))
+            .and_then(|path| {
+                crate::gate::load(self.engine, &path, &limits)
+                    .map_err(|error| Fault::new(plugin.reference.span, "plugin", error.to_string()))
+            });
+        let component = loaded.map_err(|fault| self.fault(fault)).ok()?;
+        let config = plugin.config.as_ref().map_or_else(|| "null".to_owned(), |config| config.value.to_string());
+        let site = PluginSite {
+            step: Arc::clone(step),
+            input: Arc::clone(input),
+            sample: Arc::new(Sample::default()),
+            outputs: Vec::new(),
+            output_names: Vec::new(),
+            reject_limit: RejectLimit::of(&manifest.swap),
+            waiting: plugin.http.as_ref().map(waiting).unwrap_or_default(),
+            digest_column: plugin.digest_column.as_ref().map(|column| column.value.clone()),
+        };
+        let http = self.http(plugin, manifest)?;
+        let mut gate = GateSite { site, config, limits, consumers: Vec::new(), http, role, planned: None };
+        let function = gate.function(&component).map_err(|error| self.contract_faults(plugin, &error)).ok()?;
+        let contract = function.contract();
+        gate.site.outputs = gate.output_schemas(&contract);
+        gate.site.output_names = contract.outputs().iter().map(|output| output.name.clone()).collect();
+        gate.planned = Some(contract.clone());
+        Some((PlannedPlugin { gate: Arc::new(gate), component }, contract))
     }
 
     /// The key of a keyed plugin, whose input must be one that it can keep state of.

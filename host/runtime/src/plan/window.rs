@@ -4,15 +4,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use weir_manifest::{AggregateCall, Entries, Fault, LATE_OUTPUT, Span, Spanned, WindowShape, WindowStep};
+use weir_manifest::{Fault, LATE_OUTPUT, Manifest, Span, Spanned, WindowShape, WindowStep};
 use weir_operators::assign::ASSIGNED_COLUMNS;
 use weir_operators::{
     AggregateSpec, AssignedAggregate, Emit, Expression, GlobalAggregate, GlobalTrigger, KeyEncoder, KeyedOperator,
-    Predicate, SessionAggregate, SessionGap, Showing, WindowAggregate, WindowGrid, WindowSpec, WindowTime,
+    SessionAggregate, SessionGap, Showing, WindowAggregate, WindowGrid, WindowSpec, WindowTime,
 };
 use weir_stream::ChangeMode;
 
-use super::{Output, PlannedKeyed, PlannedKind, Planner, Side, aggregate};
+use super::aggregate_plugin::{Aggregates, Needs};
+use super::{Output, PlannedKeyed, PlannedKind, PlannedPlugin, Planner, Side};
 
 /// What kind of windows, and so which operator.
 enum Shape {
@@ -32,6 +33,8 @@ struct PlannedWindow {
     time: WindowTime,
     showing: Showing,
     aggregates: Vec<AggregateSpec>,
+    /// Among the aggregates.
+    plugin: Option<PlannedPlugin>,
 }
 
 impl PlannedWindow {
@@ -94,6 +97,14 @@ impl PlannedKeyed for PlannedWindow {
     fn operator(&self, key_groups: u16, owned: Range<u16>) -> Result<Box<dyn KeyedOperator>, String> {
         Ok(self.build(key_groups, owned)?.0)
     }
+
+    fn plugin(&self) -> Option<&PlannedPlugin> {
+        self.plugin.as_ref()
+    }
+
+    fn plugin_mut(&mut self) -> Option<&mut PlannedPlugin> {
+        self.plugin.as_mut()
+    }
 }
 
 impl Planner<'_> {
@@ -102,14 +113,16 @@ impl Planner<'_> {
         step: &Arc<str>,
         window: &WindowStep,
         input: &Side,
+        manifest: &Manifest,
     ) -> Option<(Vec<Output>, PlannedKind)> {
         let keys = self.keys(&window.key, input);
-        let aggregates = self.aggregates(&window.aggregate, input);
-        let (keys, aggregates) = (keys?, aggregates?);
+        let needs = Needs { merges: merges(&window.shape), retracts: false };
+        let aggregates = self.aggregates(step, &window.aggregate, needs, input, manifest);
+        let (keys, Aggregates { specs: aggregates, plugin }) = (keys?, aggregates?);
         let shape = self.shape(window, input)?;
         let (step, time, showing) = (Arc::clone(step), time(window.time), showing(&window.showing));
         let schema = Arc::clone(&input.schema);
-        let planned = PlannedWindow { step, input: schema, keys, shape, time, showing, aggregates };
+        let planned = PlannedWindow { step, input: schema, keys, shape, time, showing, aggregates, plugin };
         match planned.build(1, 0..1) {
             Ok((_, schema)) => {
                 let main = Output::main(&schema, planned.changes());
@@ -148,23 +161,6 @@ impl Planner<'_> {
             .ok()
     }
 
-    /// The aggregate calls of a step.
-    pub(super) fn aggregates(&mut self, calls: &Entries<AggregateCall>, input: &Side) -> Option<Vec<AggregateSpec>> {
-        let (mut aggregates, mut sound) = (Vec::new(), true);
-        for (name, AggregateCall { of, filter }) in calls.iter() {
-            let spec = self.compiled(of, aggregate::plan(name, of, &input.schema), &input.from);
-            let compiled = filter.as_ref().map(|text| {
-                self.compiled(text, Predicate::compile(text, &input.schema), &input.from).map(|_| text.value.clone())
-            });
-            match (spec, compiled) {
-                (Some(spec), None) => aggregates.push(spec),
-                (Some(spec), Some(Some(filter))) => aggregates.push(AggregateSpec { filter: Some(filter), ..spec }),
-                _ => sound = false,
-            }
-        }
-        sound.then_some(aggregates)
-    }
-
     /// Name and expression of each key of a step.
     pub(super) fn keys(&mut self, keys: &[Spanned<String>], input: &Side) -> Option<Vec<(String, String)>> {
         let mut sound = true;
@@ -172,6 +168,15 @@ impl Planner<'_> {
             sound &= self.compiled(key, Expression::compile(key, &input.schema), &input.from).is_some();
         }
         sound.then(|| keys.iter().map(|key| (key_name(key), key.value.clone())).collect())
+    }
+}
+
+/// Why such windows merge what they have of their rows, if they do.
+fn merges(shape: &WindowShape) -> Option<&'static str> {
+    match shape {
+        WindowShape::Hopping { .. } => Some("windows that overlap are made of slices that they share"),
+        WindowShape::Session { .. } => Some("sessions join when a row falls between them"),
+        WindowShape::Tumbling { .. } | WindowShape::Global { .. } | WindowShape::Plugin(_) => None,
     }
 }
 

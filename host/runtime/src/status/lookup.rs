@@ -33,6 +33,8 @@ struct Entry {
     loads: u64,
     loaded_at: Option<Instant>,
     trouble: Option<String>,
+    /// Rows wait for it.
+    waits: bool,
 }
 
 /// The tables by step.
@@ -64,6 +66,20 @@ impl LookupBoard {
             _ => {}
         }
         entry.trouble = trouble;
+    }
+
+    /// As [`LookupBoard::trouble`], where rows wait until it is over.
+    pub fn waits(&self, step: &Arc<str>, trouble: Option<String>) {
+        let waits = trouble.is_some();
+        self.trouble(step, trouble);
+        self.entries().entry(Arc::clone(step)).or_default().waits = waits;
+    }
+
+    /// Why rows wait, for the first step of which they do.
+    pub fn is_waited_for(&self) -> Option<String> {
+        let entries = self.entries();
+        let (step, entry) = entries.iter().find(|(_, entry)| entry.waits)?;
+        Some(format!("look-up `{step}`: {}", entry.trouble.as_deref().unwrap_or_default()))
     }
 
     pub fn status(&self) -> BTreeMap<String, LookupStatus> {

@@ -217,7 +217,7 @@ impl KeyedTask {
         let Outputs { batches, late, rejects } = std::mem::take(&mut self.outputs);
         counts.rejected += rejects.len() as u64;
         self.judge(counts)?;
-        self.out.reject(&self.step, self.operator.digest(), rejects);
+        self.out.reject(&self.step, self.operator.digest().as_ref(), rejects);
         for (port, batch) in late {
             counts.late += batch.rows() as u64;
             match &self.late[port] {
@@ -239,9 +239,7 @@ impl KeyedTask {
         let (Some(watch), Some(digest)) = (&mut self.watch, self.operator.digest()) else { return Ok(()) };
         match watch.note(Judged { rows: counts.rows_in, rejected: counts.rejected }) {
             None => Ok(()),
-            Some(reason) => {
-                Err(TaskFault::Rejects { step: Arc::clone(&self.step), digest: Arc::clone(digest), reason })
-            }
+            Some(reason) => Err(TaskFault::Rejects { step: Arc::clone(&self.step), digest, reason }),
         }
     }
 
@@ -322,7 +320,7 @@ impl KeyedTask {
         let step = Arc::clone(&self.step);
         match (fault, self.operator.digest()) {
             (StepFault::Function(fault) | StepFault::Bounds { fault, .. }, Some(digest)) => {
-                TaskFault::Plugin { step, digest: Arc::clone(digest), fault }
+                TaskFault::Plugin { step, digest, fault }
             }
             (fault, _) => TaskFault::Internal { step, message: fault.to_string() },
         }

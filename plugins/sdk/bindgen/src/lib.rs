@@ -23,7 +23,7 @@ pub struct World {
     shared: &'static [&'static str],
 }
 
-pub const WORLDS: [World; 3] = [
+pub const WORLDS: [World; 4] = [
     World { name: "transform-plugin", module: "bindings", export_macro: "export_transform", shared: &[] },
     World {
         name: "process-plugin",
@@ -36,6 +36,12 @@ pub const WORLDS: [World; 3] = [
         module: "enrich_bindings",
         export_macro: "export_enrich",
         shared: &["log", "schema", "columns", "answer", "row-wise"],
+    },
+    World {
+        name: "aggregate-plugin",
+        module: "aggregate_bindings",
+        export_macro: "export_aggregate",
+        shared: &["log", "schema", "columns", "answer"],
     },
 ];
 

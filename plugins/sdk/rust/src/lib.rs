@@ -1,5 +1,5 @@
 //! Writes Weir plugins in Rust: a struct per row type and one function. A plugin with state by key is in [`mod@process`], one
-//! that asks services in [`mod@enrich`].
+//! that asks services in [`mod@enrich`], one that aggregates in [`mod@aggregate`].
 //!
 //! ```
 //! use weir_sdk::prelude::*;
@@ -86,6 +86,11 @@ pub mod process_bindings;
 #[rustfmt::skip]
 pub mod enrich_bindings;
 
+#[doc(hidden)]
+#[rustfmt::skip]
+pub mod aggregate_bindings;
+
+pub mod aggregate;
 pub mod columns;
 pub mod config;
 pub mod decimal;
@@ -118,11 +123,12 @@ pub use decimal::{Decimal, DecimalError, Rounding};
 pub use reject::Reject;
 pub use time::{Date, Timestamp, Unit};
 pub use weir_sdk_derive::{
-    Config, Input, InputColumns, Output, OutputColumns, State, Timer, enrich, process, transform,
+    Config, Input, InputColumns, Output, OutputColumns, State, Timer, aggregate, enrich, process, transform,
 };
 
 /// What a plugin's `use` line needs.
 pub mod prelude {
+    pub use crate::aggregate::Aggregate;
     pub use crate::columns::{ColumnBuilder, ColumnView, Rows};
     pub use crate::enrich::Answers;
     pub use crate::http::{FetchError, Method, Request, Response, encode};
@@ -130,5 +136,5 @@ pub mod prelude {
     pub use crate::state::{List, Map, Value};
     pub use crate::{Config, Date, Decimal, Input, InputColumns, Output, OutputColumns};
     pub use crate::{Reject, Rounding, State, Timer, Timestamp, Unit};
-    pub use crate::{dec, enrich, log, process, reject, transform};
+    pub use crate::{aggregate, dec, enrich, log, process, reject, transform};
 }

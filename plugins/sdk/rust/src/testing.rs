@@ -27,6 +27,7 @@
 //! # }
 //! ```
 
+pub mod aggregate;
 pub mod keyed;
 
 use std::str::FromStr;

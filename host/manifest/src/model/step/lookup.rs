@@ -4,11 +4,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::MAX_ENTRIES;
+use super::super::binding::TextOrSecret;
 use super::super::source::column_names;
 use super::Expression;
 use crate::column_type::ColumnType;
 use crate::entries::Entries;
-use crate::scalar::{Share, Size};
+use crate::scalar::{Duration, Share, Size};
 use crate::schema::one_of;
 use crate::span::Spanned;
 
@@ -33,6 +34,8 @@ pub struct LookupStep {
     /// Whether a key may have several rows; `one` unless said.
     #[serde(default)]
     pub matches: MatchesWord,
+    /// Of a database: how long answers are kept. Absent: each batch is asked for anew.
+    pub cache: Option<Spanned<LookupCache>>,
     /// Put in front of the names of the table's columns.
     #[schemars(extend("x-format" = "column-name"))]
     pub prefix: Option<Spanned<String>>,
@@ -62,23 +65,77 @@ pub enum MatchesWord {
 
 /// Where a table is.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(from = "LookupTableKeys")]
+#[serde(try_from = "LookupTableKeys")]
 pub enum LookupTable {
     File(FileTable),
+    Postgres(Box<PostgresTable>),
+    Sqlite(SqliteTable),
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "a table", extend("oneOf" = one_of(&[&["file"]])))]
+#[schemars(title = "a table", extend("oneOf" = one_of(&[&["file"], &["postgres"], &["sqlite"]])))]
 struct LookupTableKeys {
     /// A file, held in memory and read again when it changes.
-    file: FileTable,
+    file: Option<FileTable>,
+    /// A PostgreSQL table or view, asked for the keys of each batch.
+    postgres: Option<PostgresTable>,
+    /// A table or view of a SQLite file, asked likewise.
+    sqlite: Option<SqliteTable>,
 }
 
-impl From<LookupTableKeys> for LookupTable {
-    fn from(keys: LookupTableKeys) -> Self {
-        Self::File(keys.file)
+impl TryFrom<LookupTableKeys> for LookupTable {
+    type Error = String;
+
+    fn try_from(keys: LookupTableKeys) -> Result<Self, String> {
+        let table = keys
+            .file
+            .map(Self::File)
+            .or(keys.postgres.map(|postgres| Self::Postgres(Box::new(postgres))))
+            .or(keys.sqlite.map(Self::Sqlite));
+        table.ok_or_else(|| "a look-up without a table".to_owned())
     }
+}
+
+/// A PostgreSQL table that is asked.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "a PostgreSQL table")]
+pub struct PostgresTable {
+    /// `postgres://user@host/database`; with a password only as `{ secret: NAME }`.
+    pub url: TextOrSecret,
+    /// `table` or `schema.table`; a view is one too.
+    #[schemars(extend("x-format" = "table"))]
+    pub table: Spanned<String>,
+}
+
+/// A table of a SQLite file that is asked.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "a SQLite table")]
+pub struct SqliteTable {
+    /// The database file, relative to the manifest.
+    #[schemars(extend("x-format" = "path"))]
+    pub path: Spanned<String>,
+    #[schemars(extend("x-format" = "table"))]
+    pub table: Spanned<String>,
+}
+
+/// Answers of a database that are kept.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "a cache")]
+pub struct LookupCache {
+    /// Keys that are kept in each task, with 64MiB at most. Default 100,000.
+    #[serde(default = "hundred_thousand")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub rows: u32,
+    /// How old an answer may be, also that a key has no row.
+    pub ttl: Duration,
+}
+
+fn hundred_thousand() -> u32 {
+    100_000
 }
 
 /// A table in a file, held in memory.

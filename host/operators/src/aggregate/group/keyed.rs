@@ -1,15 +1,18 @@
 //! The group-by as a keyed step.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use weir_state::Spill;
 use weir_state::table::{DeltaWriter, TableError};
+use weir_stream::FunctionFault;
 
 use super::state::GroupState;
 use super::{Expiry, GroupAggregate};
+use crate::aggregate::plugin;
 use crate::held_key::{DueAt, HeldEntry};
 use crate::key::KeyedBatch;
-use crate::keyed::{KeyedOperator, same};
+use crate::keyed::{KeyedOperator, NextFunction, same};
 use crate::operator::{Outputs, StepFault};
 
 impl KeyedOperator for GroupAggregate {
@@ -23,6 +26,14 @@ impl KeyedOperator for GroupAggregate {
 
     fn restore_watermark(&mut self, watermark_us: i64) {
         self.watermark_us = self.watermark_us.max(watermark_us);
+    }
+
+    fn begin_epoch(&mut self, function: Option<NextFunction>, watching: bool) -> Result<(), FunctionFault> {
+        plugin::begin_epoch(&self.aggregates, function, watching)
+    }
+
+    fn digest(&self) -> Option<Arc<str>> {
+        plugin::digest(&self.aggregates)
     }
 
     fn seal(&mut self, delta: &mut dyn DeltaWriter) {

@@ -5,6 +5,7 @@
 
 use proc_macro::TokenStream;
 
+mod aggregate;
 mod attribute;
 mod columns;
 mod config;
@@ -76,6 +77,13 @@ pub fn derive_timer(tokens: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn process(arguments: TokenStream, implementation: TokenStream) -> TokenStream {
     or_error(process::expand(arguments, implementation))
+}
+
+/// Makes an `impl Aggregate for ..` the plugin. What it can do shows from its functions: with `merge` it aggregates in
+/// windows that overlap and in sessions, with `retract` over tables. `name = ".."` and `version = ".."` as for `transform`.
+#[proc_macro_attribute]
+pub fn aggregate(arguments: TokenStream, implementation: TokenStream) -> TokenStream {
+    or_error(aggregate::expand(arguments, implementation))
 }
 
 /// Makes a function that takes a row and the answers to what it asked the plugin: `fn in_eur(payment: Payment, answers:

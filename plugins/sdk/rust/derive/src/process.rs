@@ -7,8 +7,10 @@ use crate::item::{Cursor, Error};
 use crate::template::fill;
 use crate::transform::identity;
 
+const WANTED: &str = "#[process] is for an implementation: impl Process for Sessions { .. }";
+
 pub fn expand(arguments: TokenStream, implementation: TokenStream) -> Result<TokenStream> {
-    let plugin = implementing(implementation.clone())?;
+    let plugin = implementing(implementation.clone(), WANTED)?;
     let (name, version) = identity(arguments)?;
     let holes = [("implementation", implementation), ("plugin", plugin), ("name", name), ("version", version)];
     Ok(fill(PLUGIN, &holes))
@@ -28,8 +30,8 @@ impl ::weir_sdk::process::Named for #plugin {
 ";
 
 /// `Sessions` of `impl Process for Sessions { .. }`.
-fn implementing(implementation: TokenStream) -> Result<TokenStream> {
-    let wanted = |span| Error::at(span, "#[process] is for an implementation: impl Process for Sessions { .. }");
+pub fn implementing(implementation: TokenStream, wanted: &str) -> Result<TokenStream> {
+    let wanted = |span| Error::at(span, wanted);
     let mut cursor = Cursor::new(implementation);
     cursor.attributes()?;
     if !cursor.at_ident("impl") {

@@ -1,4 +1,4 @@
-//! Entries of one state as bytes, one key's after the other, and as columns for a call.
+//! Entries of one state of a user's function as bytes, one key's after the other, and as columns for a call.
 //!
 //! Invariant: what [`EntryCodec::encode`] wrote [`EntryCodec::decode`] gives back exactly. The bytes are part of the
 //! stored state (version 1, named in the step's state layout):
@@ -44,7 +44,7 @@ struct Column {
 
 /// Writes and reads the entries of one state.
 #[derive(Debug, Clone)]
-pub(super) struct EntryCodec {
+pub(crate) struct EntryCodec {
     columns: Vec<Column>,
 }
 
@@ -53,7 +53,7 @@ const TRUNCATED: &str = "entries end too early";
 impl EntryCodec {
     /// # Errors
     /// The type that cannot be kept.
-    pub(super) fn new(fields: &[FieldRef]) -> Result<Self, String> {
+    pub(crate) fn new(fields: &[FieldRef]) -> Result<Self, String> {
         let column = |field: &FieldRef| {
             let data_type = field.data_type().clone();
             let shape = shape(&data_type).ok_or_else(|| format!("state cannot hold {data_type}"))?;
@@ -66,7 +66,7 @@ impl EntryCodec {
     ///
     /// # Errors
     /// What is wrong with the entries, for people.
-    pub(super) fn encode(&self, entries: &StateEntries) -> Result<Vec<Vec<u8>>, String> {
+    pub(crate) fn encode(&self, entries: &StateEntries) -> Result<Vec<Vec<u8>>, String> {
         let StateEntries { offsets, columns } = entries;
         if columns.len() != self.columns.len() {
             return Err(format!("{} columns instead of {}", columns.len(), self.columns.len()));
@@ -94,7 +94,7 @@ impl EntryCodec {
     ///
     /// # Errors
     /// What is wrong with bytes that no such codec wrote.
-    pub(super) fn decode<'b>(&self, keys: impl Iterator<Item = &'b [u8]>) -> Result<StateEntries, String> {
+    pub(crate) fn decode<'b>(&self, keys: impl Iterator<Item = &'b [u8]>) -> Result<StateEntries, String> {
         let mut builders: Vec<Builder> = self.columns.iter().map(Builder::new).collect();
         let mut offsets = vec![0];
         let mut total = 0_u32;
