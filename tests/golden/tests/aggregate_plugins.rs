@@ -87,7 +87,7 @@ fn another_version_goes_on_with_the_accumulators_and_one_of_other_accumulators_i
     let room = Room::new();
     let running = room.weir.build_plugin("aggregate-adversary").unwrap();
     let other = room.weir.build_plugin("average-price").unwrap();
-    let mut run = room.start();
+    let run = room.start();
     let before = run.status().unwrap()["plugins"]["counted"]["running"].clone();
 
     let refused = room.swap(&run, &other);
@@ -106,7 +106,6 @@ fn another_version_goes_on_with_the_accumulators_and_one_of_other_accumulators_i
     assert!(swapped.status.success(), "{}", String::from_utf8_lossy(&swapped.stderr));
     let after = run.status().unwrap()["plugins"]["counted"]["running"].clone();
     assert_ne!(after, before);
-    run.wait_for("the end", BOUND, |status| status["steps"]["counted"]["rows_in"] == EVENTS).unwrap();
     assert!(run.end(BOUND).unwrap().status.success());
 
     let outputs = outputs::read(room.folder.path()).unwrap();
@@ -114,7 +113,8 @@ fn another_version_goes_on_with_the_accumulators_and_one_of_other_accumulators_i
     assert!(totals.iter().all(|row| row["by_plugin"] == row["counted"]), "{totals:?}");
     let counted: u64 =
         totals.iter().map(|row| row["counted"].to_string().trim_matches('"').parse::<u64>().unwrap()).sum();
-    assert_eq!(counted, EVENTS as u64);
+    let letters = std::fs::read_to_string(room.folder.path().join("out/dead-letters.jsonl")).unwrap_or_default();
+    assert_eq!(counted as usize + letters.lines().count(), EVENTS, "a row is lost or doubled");
 }
 
 const UNSOUND: &str = "
