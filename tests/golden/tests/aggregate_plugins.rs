@@ -18,8 +18,9 @@ sources:
     columns: { event_id: utf8!, kind: utf8, occurred_at: timestamp(ms)! }
     event_time: { column: occurred_at, disorder: 5s }
 steps:
+  named: { from: events, select: { kind: \"coalesce(kind, 'none')\" } }
   counted:
-    from: events
+    from: named
     key: [kind]
     ttl: never
     aggregate:
@@ -113,8 +114,7 @@ fn another_version_goes_on_with_the_accumulators_and_one_of_other_accumulators_i
     assert!(totals.iter().all(|row| row["by_plugin"] == row["counted"]), "{totals:?}");
     let counted: u64 =
         totals.iter().map(|row| row["counted"].to_string().trim_matches('"').parse::<u64>().unwrap()).sum();
-    let letters = std::fs::read_to_string(room.folder.path().join("out/dead-letters.jsonl")).unwrap_or_default();
-    assert_eq!(counted as usize + letters.lines().count(), EVENTS, "a row is lost or doubled");
+    assert_eq!(counted, EVENTS as u64, "a row is lost or doubled");
 }
 
 const UNSOUND: &str = "
