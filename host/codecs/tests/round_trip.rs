@@ -204,11 +204,11 @@ fn a_batch_of_another_schema_or_an_unsupported_type_is_refused() {
     let rows = RecordBatch::new_empty(schema(DataType::Int64));
     let error = encoder.encode(&rows, &mut PayloadBuilder::default()).unwrap_err();
     assert_eq!(error.to_string(), "column `c`: the encoder was made for int32, the batch has int64");
-    let list = DataType::new_list(DataType::Int32, true);
+    let list = DataType::new_large_list(DataType::Int32, true);
     let error = JsonEncoder::new(schema(list.clone()), JsonEncodeOptions::default()).err().unwrap();
-    assert!(error.to_string().starts_with("column `c`: the json format has no list"), "{error}");
+    assert!(error.to_string().starts_with("column `c`: the json format has no "), "{error}");
     let error = JsonDecoder::new(schema(list), vec![ColumnSource::Field], JsonLimits::default()).err().unwrap();
-    assert!(error.to_string().starts_with("column `c`: the json format has no list"), "{error}");
+    assert!(error.to_string().starts_with("column `c`: the json format has no "), "{error}");
     let row_json = RowJson::new(&schema(DataType::Int64)).unwrap();
     assert_eq!(row_json.row(&rows, 0).unwrap_err().to_string(), "row 0 was asked for, the batch has 0");
 }
