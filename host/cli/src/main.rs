@@ -85,9 +85,34 @@ enum Command {
     Completions(completions::CompletionsArgs),
 }
 
+impl Command {
+    /// Whether it asks and prints, and nothing else.
+    fn only_prints(&self) -> bool {
+        match self {
+            Self::Validate(_) | Self::Schema | Self::Status(_) | Self::Explain(_) | Self::Completions(_) => true,
+            Self::DeadLetters(_) => true,
+            Self::Plugin(command) => command.only_prints(),
+            Self::Savepoint(command) => command.only_prints(),
+            _ => false,
+        }
+    }
+}
+
+/// `weir dead-letters list | head` ends when `head` has enough, as other commands do. Not for those that do something: they
+/// must not end in the middle of it, nor by a connection that closes.
+#[cfg(unix)]
+fn end_with_the_pipe() {
+    // SAFETY: before any other thread is there, and to the system's own handling.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 fn main() -> ExitCode {
     allocator::set_up();
     let cli = Cli::parse();
+    #[cfg(unix)]
+    if cli.command.only_prints() {
+        end_with_the_pipe();
+    }
     let result = match cli.command {
         Command::Run(args) => run::run(&args, cli.output),
         Command::Validate(args) => load::validate(&args, cli.output),

@@ -62,6 +62,13 @@ pub enum PluginCommand {
     },
 }
 
+impl PluginCommand {
+    /// Whether it looks and prints, and nothing else.
+    pub fn only_prints(&self) -> bool {
+        matches!(self, Self::Inspect { .. })
+    }
+}
+
 #[derive(Args)]
 pub struct CheckArgs {
     /// A component file or a plugin's folder.

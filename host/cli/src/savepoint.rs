@@ -38,6 +38,13 @@ pub enum SavepointCommand {
     Restore(RestoreArgs),
 }
 
+impl SavepointCommand {
+    /// Whether it looks and prints, and nothing else.
+    pub fn only_prints(&self) -> bool {
+        matches!(self, Self::Inspect { .. })
+    }
+}
+
 #[derive(Args)]
 pub struct RestoreArgs {
     /// The savepoint.
