@@ -1,11 +1,12 @@
 //! What of a manifest makes rows, as text: to tell whether two manifests make the same ones.
 //!
 //! Invariant: two texts are equal when the source, step or sink says the same, key by key, whatever the file's layout. Which component
-//! a plugin is and what it may use are left out: it is known by its digest.
+//! a plugin is and what it may use are left out: it is known by its digest. The value of a secret is never in it.
 
 use std::collections::BTreeMap;
 
 use crate::read::node::{Node, Value};
+use crate::secret::VALUE_KEY;
 
 /// Keys of a `plugin` that change no row.
 const NOT_LOGIC: [&str; 3] = ["use", "limits", "http"];
@@ -38,6 +39,7 @@ fn write(node: &Node, of_plugin: bool, text: &mut String) {
             let key = |(key, _): &&(Node, Node)| key.as_text().unwrap_or_default().to_owned();
             // In the order of the file: that of columns is one of the rows'.
             let pairs = pairs.iter().filter(|pair| !(of_plugin && NOT_LOGIC.contains(&&*key(pair))));
+            let pairs = pairs.filter(|pair| key(pair) != VALUE_KEY);
             text.push('{');
             for pair in pairs {
                 let name = key(&pair);
