@@ -17,13 +17,15 @@ use crate::plugin::{self, BuildOptions, Language, Template};
 #[derive(Subcommand)]
 pub enum PluginCommand {
     /// Write a plugin project that builds and passes its test.
-    #[command(after_help = "Examples:\n  weir plugin new clean --lang rust\n  weir plugin new rates --world enrich")]
+    #[command(
+        after_help = "Examples:\n  weir plugin new clean --lang rust\n  weir plugin new rates --world enrich\n  weir plugin new sessions --world process"
+    )]
     New {
         name: String,
         /// The language of the project.
         #[arg(long, default_value = "rust", value_parser = ["rust"])]
         lang: String,
-        /// What the plugin is for: rows alone, or rows and the answers of services.
+        /// What the plugin is for.
         #[arg(long, value_enum, default_value = "transform")]
         world: Template,
         /// Where to write it [default: a folder of the plugin's name].

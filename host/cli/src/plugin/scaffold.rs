@@ -100,18 +100,32 @@ impl std::str::FromStr for Language {
 pub enum Template {
     /// Row by row.
     Transform,
+    /// Row by row with state by key, and timers.
+    Process,
+    /// Among the aggregates of a window or a key.
+    Aggregate,
     /// Row by row, asking services.
     Enrich,
 }
 
 impl Template {
-    /// Its `src/lib.rs`, and the step's settings that it is run with.
+    /// Its `src/lib.rs`, and what stands in the step that it is used in.
     fn source(self) -> (&'static str, &'static str) {
         match self {
-            Self::Transform => (include_str!("template/lib.rs"), "config: { large_from: 100 }"),
+            Self::Transform => {
+                (include_str!("template/lib.rs"), "plugin: { use: path/to/{name}, config: { large_from: 100 } }")
+            }
+            Self::Process => (
+                include_str!("template/process.rs"),
+                "key: [COLUMN], plugin: { use: path/to/{name}, config: { silent_after_s: 600 } }",
+            ),
+            Self::Aggregate => (
+                include_str!("template/aggregate.rs"),
+                "aggregate: { share: { plugin: { use: path/to/{name}, config: { large_from: 100 } } } }",
+            ),
             Self::Enrich => (
                 include_str!("template/enrich.rs"),
-                "config: { url: \"http://HOST:PORT\" }, http: { allow: [\"HOST:PORT\"] }",
+                "plugin: { use: path/to/{name}, config: { url: \"http://HOST:PORT\" }, http: { allow: [\"HOST:PORT\"] } }",
             ),
         }
     }
@@ -210,7 +224,7 @@ fn write_project(name: &str, template: Template, folder: &Path) -> Result<(), Sc
 fn project_files(name: &str, template: Template) -> Vec<(String, String)> {
     let (source, step) = template.source();
     let filled = |text: &str| {
-        text.replace("{name}", name).replace("{function}", &name.replace('-', "_")).replace("{step}", step)
+        text.replace("{step}", step).replace("{name}", name).replace("{function}", &name.replace('-', "_"))
     };
     let own = [
         ("Cargo.toml", include_str!("template/Cargo.toml.in")),

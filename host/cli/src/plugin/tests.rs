@@ -183,15 +183,28 @@ fn a_compiler_that_is_missing_is_named_with_the_next_act() {
 }
 
 #[test]
-fn a_new_project_that_asks_services_passes_its_test_and_imports_http() {
+fn a_new_project_of_every_world_passes_its_test_and_becomes_a_component_of_that_world() {
+    for (template, world) in [
+        (Template::Process, "process@0.1.0"),
+        (Template::Aggregate, "aggregate@0.1.0"),
+        (Template::Enrich, "enrich@0.1.0"),
+    ] {
+        let imports = new_project(template, world);
+        let asks = imports.contains(&"weir:plugin/http@0.1.0".to_owned());
+        assert_eq!(asks, template == Template::Enrich, "{imports:?}");
+    }
+}
+
+/// Answers what the component imports.
+fn new_project(template: Template, world: &str) -> Vec<String> {
     let work = tempfile::tempdir().unwrap();
     let folder = work.path().join("rates");
-    scaffold("rates", Language::Rust, Template::Enrich, Some(&folder)).unwrap();
+    scaffold("rates", Language::Rust, template, Some(&folder)).unwrap();
     let test = Command::new("cargo").args(["test", "--quiet"]).current_dir(&folder).output().unwrap();
     let output = String::from_utf8_lossy(&test.stdout).into_owned() + &String::from_utf8_lossy(&test.stderr);
     assert!(test.status.success() && output.contains("1 passed") && !output.contains("warning"), "{output}");
     let built = build_in(&folder).unwrap();
     let info = weir_sandbox::inspect(&fs::read(&built.path).unwrap()).unwrap();
-    assert_eq!(info.worlds, ["enrich@0.1.0"]);
-    assert!(info.imports.contains(&"weir:plugin/http@0.1.0".to_owned()), "{:?}", info.imports);
+    assert_eq!(info.worlds, [world]);
+    info.imports
 }
