@@ -12,6 +12,7 @@ mod engine;
 mod events;
 mod native;
 mod oracle;
+mod side_input;
 mod topic;
 
 use engine::Used;
@@ -40,6 +41,7 @@ fn or_all(queries: Vec<&str>) -> Vec<&str> {
 }
 
 fn check(events: u64, queries: &[&str]) {
+    side_input::write();
     let input = topic::fresh("in");
     topic::fill(&input, events, &CHECKED);
     let expected = oracle::Input::new(events, &CHECKED);
@@ -74,6 +76,7 @@ fn check(events: u64, queries: &[&str]) {
 }
 
 fn throughput(events: u64, rounds: u64, queries: &[&str]) {
+    side_input::write();
     let input = topic::fresh("in");
     engine::fill(&input, events);
     println!("{events} events, {rounds} rounds, thousand events per CPU-second");

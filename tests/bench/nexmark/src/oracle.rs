@@ -47,6 +47,7 @@ pub const QUERIES: &[(&str, Recompute)] = &[
     ("q8", joins::new_users),
     ("q9", joins::winning_bids),
     ("q11", windows::sessions),
+    ("q13", rows::valued),
     ("q14", rows::count),
     ("q16", groups::channels),
     ("q17", groups::auctions),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Input;
 use crate::events::{Bid, rfc3339};
+use crate::side_input;
 
 fn euro(price: i64) -> String {
     format!("{}.{:03}", price * 908 / 1000, price * 908 % 1000)
@@ -28,6 +29,14 @@ pub fn convert(input: &Input) -> Vec<Value> {
 pub fn choose(input: &Input) -> Vec<Value> {
     let some = input.bids.iter().filter(|bid| bid.auction % 123 == 0);
     some.map(|bid| json!({ "auction": bid.auction, "price": bid.price })).collect()
+}
+
+pub fn valued(input: &Input) -> Vec<Value> {
+    let row = |bid: &Bid| {
+        json!({ "auction": bid.auction, "bidder": bid.bidder, "price": bid.price, "date_time": rfc3339(bid.time_ms),
+            "value": side_input::value(bid.auction % side_input::KEYS) })
+    };
+    input.bids.iter().map(row).collect()
 }
 
 pub fn count(input: &Input) -> Vec<Value> {
