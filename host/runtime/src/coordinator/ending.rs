@@ -100,7 +100,7 @@ impl Coordinator {
                     fault => fault,
                 };
         } else if self.protocol.all_exposed() {
-            if self.rejects.any() {
+            if self.rejects.any() && !self.letters_are_kept_back() {
                 self.seal_rejects();
             } else {
                 self.outcome = Some(if self.finishing { Outcome::Finished } else { Outcome::Stopped { owed: vec![] } });

@@ -30,9 +30,7 @@ impl Replay {
         let nearest = cuts().find(|cut| !cuts().any(|other| other.is_before(cut)))?;
         Some(Self { cut: Arc::new(nearest.clone()), reached: Arc::default() })
     }
-}
 
-impl Replay {
     /// A reader of a partition that stops at the cut.
     pub fn read(
         &self,
@@ -104,7 +102,13 @@ impl Coordinator {
     /// Where dead letters go, unless the target has those of this epoch.
     pub(super) fn letters_go_to(&self) -> Option<usize> {
         let sink = self.wiring.dead_letters.as_ref()?.number;
-        (!self.meta.kept.contains_key(&*self.wiring.sinks[sink].name)).then_some(sink)
+        (!self.letters_are_kept_back()).then_some(sink)
+    }
+
+    /// While they are, rows that sinks refuse are not sealed: their targets remember them.
+    pub(super) fn letters_are_kept_back(&self) -> bool {
+        let sink = self.wiring.dead_letters.as_ref().map(|sink| &self.wiring.sinks[sink.number].name);
+        sink.is_some_and(|name| self.meta.kept.contains_key(&**name))
     }
 
     fn is_exact(&self, sink: &str) -> bool {

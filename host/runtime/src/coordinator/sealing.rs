@@ -19,7 +19,7 @@ impl Coordinator {
             return;
         }
         let dead_letters = self.letters_go_to();
-        let rejects = self.rejects.take();
+        let rejects = if self.letters_are_kept_back() { Vec::new() } else { self.rejects.take() };
         let mut outbox: Vec<(usize, u64)> =
             contents.outputs.iter().map(|(sink, data)| (*sink, gathering::byte_size(data))).collect();
         let letters = !contents.dead_letters.is_empty() || !rejects.is_empty();
