@@ -122,9 +122,7 @@ impl Cut {
     pub fn order(&self, other: &BTreeMap<String, ReadTo>) -> Order {
         order(&self.positions, other)
     }
-}
 
-impl Cut {
     /// Whether a run comes by this cut before it comes by `other`: with fewer records, or earlier in event time.
     pub fn is_before(&self, other: &Self) -> bool {
         let earlier =

@@ -95,6 +95,13 @@ pub trait Slots {
 /// Changed slots whose memory is read side by side before they are written one by one.
 const SEALED_TOGETHER: usize = 16;
 
+fn prefetch<S: Slots>(index: &KeyIndex, values: &S, slots: &[u32]) {
+    if index.is_large() {
+        slots.iter().for_each(|slot| index.prefetch_key(*slot));
+        slots.iter().for_each(|slot| values.prefetch(*slot as usize));
+    }
+}
+
 /// Why stored bytes cannot become state again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {

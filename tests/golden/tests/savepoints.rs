@@ -11,6 +11,11 @@ use weir_services::Weir;
 
 const BOUND: Duration = Duration::from_secs(60);
 
+/// A run from this state to the end of the input.
+fn run(state: &str) -> [&str; 10] {
+    ["run", "pipeline.yaml", "--profile", "test", "--state", state, "--until-end", "-q", "--admin", "127.0.0.1:0"]
+}
+
 const PIPELINE: &str = r"
 pipeline: savepoints
 sources:
@@ -67,18 +72,7 @@ impl Room {
     }
 
     fn to_the_end(&self, state: &str) {
-        self.succeeds(&[
-            "run",
-            "pipeline.yaml",
-            "--profile",
-            "test",
-            "--state",
-            state,
-            "--until-end",
-            "-q",
-            "--admin",
-            "127.0.0.1:0",
-        ]);
+        self.succeeds(&run(state));
     }
 
     fn lines(&self, name: &str) -> usize {
@@ -229,22 +223,10 @@ fn an_older_savepoint_is_begun_from_and_targets_that_are_further_get_nothing_twi
     room.succeeds(&restore.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(room.all(), further, "a restore only looks at targets");
     append(&room.path("in.jsonl"), &format!("{late}{}", events(2000, 500)));
-    let run = [
-        "run",
-        "pipeline.yaml",
-        "--profile",
-        "test",
-        "--state",
-        "again",
-        "--until-end",
-        "-q",
-        "--admin",
-        "127.0.0.1:0",
-    ];
     let first = epoch_of(&room.succeeds(&["savepoint", "inspect", "one"])) + 1;
     for point in ["durable", "exposed", "sealed", "durable", "exposed"].iter().zip([2, 5, 9, 13, 16]) {
         let at = format!("{}:{}", point.0, first + point.1);
-        let output = room.weir(&[&run[..], &["--crash-at", &at]].concat());
+        let output = room.weir(&[&run("again")[..], &["--crash-at", &at]].concat());
         assert!(output.status.code().is_none_or(|code| code == 0), "{at}: {}", String::from_utf8_lossy(&output.stderr));
     }
     room.to_the_end("again");
@@ -322,18 +304,7 @@ fn targets_that_are_further_are_not_kept_by_another_manifest_or_another_input() 
     let odd = input.replace("\"n\":1501}", "\"n\":1502}");
     std::fs::write(room.path("in.jsonl"), odd).unwrap();
     let before = room.all();
-    let said = room.refused(&[
-        "run",
-        "pipeline.yaml",
-        "--profile",
-        "test",
-        "--state",
-        "again",
-        "--until-end",
-        "-q",
-        "--admin",
-        "127.0.0.1:0",
-    ]);
+    let said = room.refused(&run("again"));
     assert!(
         said.contains("sink `raw`: up to epoch ")
             && said.contains(" its target got 1000 rows, made again they are 1001"),

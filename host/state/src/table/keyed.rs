@@ -3,7 +3,7 @@
 //! Invariant: the value columns have one slot per key, and a slot is in the dirty list exactly when its mark is set.
 
 use super::index::KeyIndex;
-use super::{DeltaWriter, SEALED_TOGETHER, Slots, TableError};
+use super::{DeltaWriter, SEALED_TOGETHER, Slots, TableError, prefetch};
 
 /// Keys, values by slot, and the slots touched since the last seal. Keys never leave one by one.
 #[derive(Debug, Clone)]
@@ -92,10 +92,7 @@ impl<S: Slots> KeyTable<S> {
     ) {
         let prefix = stored.len();
         for slots in self.dirty.chunks(SEALED_TOGETHER) {
-            if self.index.is_large() {
-                slots.iter().for_each(|slot| self.index.prefetch_key(*slot));
-                slots.iter().for_each(|slot| self.slots.prefetch(*slot as usize));
-            }
+            prefetch(&self.index, &self.slots, slots);
             for slot in slots {
                 self.marks[*slot as usize / 64] = 0;
                 stored.truncate(prefix);

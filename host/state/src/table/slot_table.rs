@@ -16,7 +16,7 @@ use std::ops::Range;
 use weir_stream::key;
 
 use super::cold_keys::ColdKeys;
-use super::{DeltaWriter, KeyIndex, SEALED_TOGETHER, Slots, TableError};
+use super::{DeltaWriter, KeyIndex, SEALED_TOGETHER, Slots, TableError, prefetch};
 
 /// Fewer empty slots than this are not worth the work.
 const COMPACT_MIN: usize = 64;
@@ -317,10 +317,7 @@ impl<S: CompactSlots> SlotGroup<S> {
         }
         let touched = self.dirty.len();
         for slots in self.dirty.chunks(SEALED_TOGETHER) {
-            if self.index.is_large() {
-                slots.iter().for_each(|slot| self.index.prefetch_key(*slot));
-                slots.iter().for_each(|slot| self.slots.prefetch(*slot as usize));
-            }
+            prefetch(&self.index, &self.slots, slots);
             for slot in slots {
                 if self.marks.clear(*slot) {
                     self.recent.set(*slot);
