@@ -3,6 +3,7 @@
 //! Invariant: as of a transform: the contract was agreed for the columns that calls bring, and an instance whose call
 //! failed, or whose answer broke the contract, is dropped.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
@@ -16,7 +17,7 @@ use crate::instance::{PluginInstance, RowsCall};
 use crate::lift;
 use crate::limits::Limits;
 use crate::log::{LogSink, PluginLog};
-use crate::lower::Rebased;
+use crate::lower::{Rebased, depth_first};
 use crate::plugin::PluginComponent;
 use crate::wire::{self, aggregate};
 use crate::{contract, types};
@@ -113,7 +114,8 @@ impl WasmAggregate {
         rows: &GroupRows,
         held: &GroupAccumulators,
     ) -> Result<Accumulated, FunctionFault> {
-        let (columns, accumulators) = (rebased(&rows.columns), rebased(&held.columns));
+        let (columns, accumulators) = (depth_first(rows.columns.iter()), depth_first(held.columns.iter()));
+        let (columns, accumulators) = (rebased(&columns), rebased(&accumulators));
         let (columns, accumulators) = (lowered(&columns), lowered(&accumulators));
         let batch = wire::Batch { rows: count(rows.group.len()), columns: &columns };
         let given = aggregate::Rows { batch, group: &rows.group, event_time_us: &rows.event_times_us };
@@ -125,8 +127,8 @@ impl WasmAggregate {
     }
 }
 
-fn rebased(columns: &[ArrayRef]) -> Vec<Rebased<'_>> {
-    columns.iter().map(Rebased::new).collect()
+fn rebased<'a>(columns: &'a [Cow<'_, ArrayRef>]) -> Vec<Rebased<'a>> {
+    columns.iter().map(|column| Rebased::new(column)).collect()
 }
 
 fn lowered<'a>(columns: &'a [Rebased<'_>]) -> Vec<wire::Column<'a>> {
@@ -149,7 +151,8 @@ impl AggregateFunction for WasmAggregate {
 
     fn merge(&mut self, into: &[ArrayRef], other: &[ArrayRef]) -> Result<Vec<ArrayRef>, FunctionFault> {
         let pairs = into.first().map_or(0, |column| column.len());
-        let (into, other) = (rebased(into), rebased(other));
+        let (into, other) = (depth_first(into.iter()), depth_first(other.iter()));
+        let (into, other) = (rebased(&into), rebased(&other));
         let (into, other) = (lowered(&into), lowered(&other));
         let batch = |columns| wire::Batch { rows: count(pairs), columns };
         self.call(|instance, contract| {
@@ -159,7 +162,8 @@ impl AggregateFunction for WasmAggregate {
     }
 
     fn finish(&mut self, groups: usize, held: &GroupAccumulators) -> Result<ArrayRef, FunctionFault> {
-        let columns = rebased(&held.columns);
+        let columns = depth_first(held.columns.iter());
+        let columns = rebased(&columns);
         let columns = lowered(&columns);
         let held = aggregate::Accumulators { groups: &held.groups, columns: &columns };
         self.call(|instance, contract| {

@@ -114,10 +114,9 @@ fn check_reads(reads: &[String], input: &Schema, faults: &mut Vec<ContractFault>
         match input.column_with_name(name) {
             None => faults.push(ContractFault::column(name, missing("read", input))),
             Some(_) if !seen.insert(name) => faults.push(ContractFault::column(name, "read twice by the plugin")),
-            Some((_, field)) if !types::crosses(field.data_type()) => {
-                faults.push(ContractFault::column(name, types::refusal(field.data_type())));
+            Some((_, field)) => {
+                faults.extend(types::obstacle(field.data_type()).map(|why| ContractFault::column(name, why)));
             }
-            Some(_) => {}
         }
     }
 }
@@ -173,30 +172,19 @@ fn check_output(output: wire::Output, input: &Schema, faults: &mut Vec<ContractF
 fn check_writes(output: &str, writes: &[wire::Field], faults: &mut Vec<ContractFault>) -> Vec<FieldRef> {
     let mut written = HashSet::new();
     let mut fields = Vec::with_capacity(writes.len());
-    let mut rest = writes.iter();
-    while let Some(field) = rest.next() {
-        if field.name.is_empty() {
+    let mut rest = writes;
+    while let Some((field, behind)) = types::split_first(rest) {
+        rest = behind;
+        let name = &field[0].name;
+        if name.is_empty() {
             faults.push(ContractFault::general(format!("output `{output}` writes a column without a name")));
-        } else if !written.insert(&field.name) {
-            faults.push(ContractFault::column(&field.name, format!("written twice in output `{output}`")));
+        } else if !written.insert(name) {
+            faults.push(ContractFault::column(name, format!("written twice in output `{output}`")));
         }
         match types::from_wire(field) {
             Ok(field) => fields.push(field),
-            Err(message) => {
-                faults.push(ContractFault::column(&field.name, message));
-                skip_children(field, &mut rest);
-            }
+            Err(message) => faults.push(ContractFault::column(name, message)),
         }
     }
     fields
-}
-
-/// Passes over the children of a nested field, so that its fault is told once and not for each of them.
-fn skip_children(field: &wire::Field, rest: &mut std::slice::Iter<'_, wire::Field>) {
-    let mut left = u64::from(field.children);
-    while left > 0 {
-        let Some(child) = rest.next() else { return };
-        left += u64::from(child.children);
-        left -= 1;
-    }
 }

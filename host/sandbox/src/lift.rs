@@ -193,18 +193,8 @@ fn check_ascending(rejects: &[wire::Reject]) -> Result<(), FunctionFault> {
 fn convert(output: wire::OutputRows, contract: &OutputContract, rows: usize) -> Result<OutputRows, FunctionFault> {
     let wire::OutputRows { output, selection, columns } = output;
     let length = selected(&selection, rows);
-    if columns.len() != contract.writes.len() {
-        let place = format!("output `{}`", contract.name);
-        return Err(malformed(place, format!("{} columns, writes {}", columns.len(), contract.writes.len())));
-    }
-    let columns = columns.into_iter().zip(&contract.writes).map(|(column, field)| {
-        let built = arrays::build(column, field, length);
-        built.map_err(|what| {
-            let place = format!("output `{}` column `{}`", contract.name, field.name());
-            FunctionFault::Malformed(format!("{place}{what}"))
-        })
-    });
-    let columns = columns.collect::<Result<_, _>>()?;
+    let place = || format!("output `{}`", contract.name);
+    let columns = arrays::build_all(columns, &contract.writes, length, "writes", place)?;
     let selection = match selection {
         wire::Selection::All => Selection::All,
         wire::Selection::Rows(rows) => Selection::Rows(rows),

@@ -34,6 +34,10 @@ pub const TABLE_ELEMENTS: usize = 20_000;
 pub const CORE_INSTANCES: u32 = 32;
 pub const MEMORIES: u32 = 4;
 pub const TABLES: u32 = 16;
+/// Lists and structs in each other, as deep as a manifest can write them.
+pub const TYPE_DEPTH: usize = 8;
+/// Items of all lists of one column in one answer: what stands packed in few bytes may become as many rows.
+pub const LIST_ITEMS: usize = MAX_OUTPUT_ROWS;
 /// Outputs, columns of an output, and faults of one contract.
 pub const CONTRACT_ITEMS: usize = 4_096;
 /// States and kinds of timers of a keyed plugin.

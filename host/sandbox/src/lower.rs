@@ -1,7 +1,8 @@
 //! Arrow columns on their way into the sandbox.
 //!
 //! Invariant: what is lowered begins at row 0, has the lengths of `wit/README.md`, and shows no bit behind the
-//! last row. Values are borrowed from Arrow; only bits and shifted offsets are copied here.
+//! last row and no item of a row that is not in the batch. Values are borrowed from Arrow; only bits and shifted offsets
+//! are copied here.
 
 use std::borrow::Cow;
 
@@ -13,7 +14,30 @@ use arrow_schema::{DataType, TimeUnit};
 
 use crate::wire;
 
-/// One column's buffers, rebased.
+/// Columns with everything in them, depth first; the items of a list from its first row's first to its last row's last.
+pub(crate) fn depth_first<'a>(columns: impl Iterator<Item = &'a ArrayRef>) -> Vec<Cow<'a, ArrayRef>> {
+    let mut flat = Vec::with_capacity(columns.size_hint().0);
+    columns.for_each(|column| push(Cow::Borrowed(column), &mut flat));
+    flat
+}
+
+fn push<'a>(column: Cow<'a, ArrayRef>, flat: &mut Vec<Cow<'a, ArrayRef>>) {
+    let children = match column.data_type() {
+        DataType::List(_) => vec![items(&column)],
+        DataType::Struct(_) => column.as_struct().columns().to_vec(),
+        _ => Vec::new(),
+    };
+    flat.push(column);
+    children.into_iter().for_each(|child| push(Cow::Owned(child), flat));
+}
+
+fn items(list: &ArrayRef) -> ArrayRef {
+    let (list, rows) = (list.as_list::<i32>(), list.len());
+    let [first, last] = [0, rows].map(|row| list.offsets()[row] as usize);
+    list.values().slice(first, last - first)
+}
+
+/// One column's own buffers, rebased.
 pub(crate) struct Rebased<'a> {
     validity: Option<Vec<u8>>,
     values: RebasedValues<'a>,
@@ -23,6 +47,7 @@ enum RebasedValues<'a> {
     Borrowed(wire::Values<'a>),
     Bits(Vec<u8>),
     Bytes { offsets: Cow<'a, [i32]>, data: &'a [u8] },
+    Offsets(Cow<'a, [i32]>),
 }
 
 impl<'a> Rebased<'a> {
@@ -38,6 +63,7 @@ impl<'a> Rebased<'a> {
             RebasedValues::Borrowed(values) => *values,
             RebasedValues::Bits(bits) => wire::Values::Bits(bits),
             RebasedValues::Bytes { offsets, data } => wire::Values::Bytes(wire::VarBytes { offsets, data }),
+            RebasedValues::Offsets(offsets) => wire::Values::ListOffsets(offsets),
         };
         wire::Column { validity: self.validity.as_deref(), values }
     }
@@ -55,6 +81,8 @@ fn rebase(array: &ArrayRef) -> RebasedValues<'_> {
             let binary = array.as_binary::<i32>();
             return bytes(binary.offsets(), binary.values());
         }
+        DataType::List(_) => return RebasedValues::Offsets(from_zero(array.as_list::<i32>().offsets())),
+        DataType::Struct(_) => Values::Nothing,
         DataType::Int8 => Values::Int8(array.as_primitive::<ty::Int8Type>().values()),
         DataType::Int16 => Values::Int16(array.as_primitive::<ty::Int16Type>().values()),
         DataType::Int32 => Values::Int32(array.as_primitive::<ty::Int32Type>().values()),
@@ -87,12 +115,14 @@ fn halves(decimals: &arrow_buffer::Buffer) -> &[u64] {
 
 fn bytes<'a>(offsets: &'a OffsetBuffer<i32>, data: &'a [u8]) -> RebasedValues<'a> {
     let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
-    let data = &data[first as usize..last as usize];
-    let offsets = match first {
+    RebasedValues::Bytes { offsets: from_zero(offsets), data: &data[first as usize..last as usize] }
+}
+
+fn from_zero(offsets: &OffsetBuffer<i32>) -> Cow<'_, [i32]> {
+    match offsets[0] {
         0 => Cow::Borrowed(&offsets[..]),
         first => Cow::Owned(offsets.iter().map(|offset| offset - first).collect()),
-    };
-    RebasedValues::Bytes { offsets, data }
+    }
 }
 
 /// Bits from row 0 on, zero behind the last row.

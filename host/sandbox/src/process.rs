@@ -16,7 +16,7 @@ use crate::instance::PluginInstance;
 use crate::lift;
 use crate::limits::Limits;
 use crate::log::{LogSink, PluginLog};
-use crate::lower::Rebased;
+use crate::lower::{Rebased, depth_first};
 use crate::plugin::PluginComponent;
 use crate::wire::{self, keyed};
 use crate::{contract, types};
@@ -117,8 +117,9 @@ impl WasmKeyed {
             Some(instance) => instance,
             None => shared.open()?,
         };
+        let held: Vec<_> = keys.states.iter().map(|state| depth_first(state.columns.iter())).collect();
         let rebased: Vec<Vec<Rebased<'_>>> =
-            keys.states.iter().map(|state| state.columns.iter().map(Rebased::new).collect()).collect();
+            held.iter().map(|columns| columns.iter().map(|column| Rebased::new(column)).collect()).collect();
         let columns: Vec<Vec<wire::Column<'_>>> =
             rebased.iter().map(|columns| columns.iter().map(Rebased::column).collect()).collect();
         let entries = keys.states.iter().zip(&columns);
@@ -137,7 +138,8 @@ impl KeyedFunction for WasmKeyed {
         let shared = Arc::clone(&self.shared);
         assert_eq!(rows.columns.num_columns(), shared.input.fields().len(), "rows have the schema agreed at load");
         let columns = rows.columns.columns();
-        let rebased: Vec<Rebased<'_>> = shared.reads.iter().map(|column| Rebased::new(&columns[*column])).collect();
+        let read = depth_first(shared.reads.iter().map(|column| &columns[*column]));
+        let rebased: Vec<Rebased<'_>> = read.iter().map(|column| Rebased::new(column)).collect();
         let columns: Vec<wire::Column<'_>> = rebased.iter().map(Rebased::column).collect();
         let count = u32::try_from(rows.rows()).expect("a batch has fewer than 2^32 rows");
         let batch = wire::Batch { rows: count, columns: &columns };

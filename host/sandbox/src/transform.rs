@@ -14,7 +14,7 @@ use crate::instance::PluginInstance;
 use crate::lift;
 use crate::limits::Limits;
 use crate::log::{LogSink, PluginLog};
-use crate::lower::Rebased;
+use crate::lower::{Rebased, depth_first};
 use crate::plugin::PluginComponent;
 use crate::{contract, types, wire};
 
@@ -166,7 +166,8 @@ impl Transform for WasmTransform {
 fn call(instance: &mut PluginInstance, shared: &Shared, input: &Batch) -> Result<wire::Transformed, FunctionFault> {
     assert_eq!(input.columns.num_columns(), shared.input.fields().len(), "batches have the schema agreed at load");
     let columns = input.columns.columns();
-    let rebased: Vec<Rebased<'_>> = shared.reads.iter().map(|column| Rebased::new(&columns[*column])).collect();
+    let read = depth_first(shared.reads.iter().map(|column| &columns[*column]));
+    let rebased: Vec<Rebased<'_>> = read.iter().map(|column| Rebased::new(column)).collect();
     let columns: Vec<wire::Column<'_>> = rebased.iter().map(Rebased::column).collect();
     let rows = u32::try_from(input.rows()).expect("a batch has fewer than 2^32 rows: its records are numbered by u32");
     instance.process(wire::Batch { rows, columns: &columns })

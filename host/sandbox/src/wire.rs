@@ -144,10 +144,8 @@ pub enum Values<'a> {
     Decimal128(&'a [u64]),
     #[component(name = "bytes")]
     Bytes(VarBytes<'a>),
-    #[expect(dead_code, reason = "a case of the contract that 0.1 refuses at load")]
     #[component(name = "list-offsets")]
     ListOffsets(&'a [i32]),
-    #[expect(dead_code, reason = "a case of the contract that 0.1 refuses at load")]
     #[component(name = "nothing")]
     Nothing,
 }
@@ -203,7 +201,6 @@ pub enum OwnedValues {
     Decimal128(Vec<u64>),
     #[component(name = "bytes")]
     Bytes(OwnedVarBytes),
-    #[expect(dead_code, reason = "a case of the contract that 0.1 refuses at load")]
     #[component(name = "list-offsets")]
     ListOffsets(Vec<i32>),
     #[component(name = "nothing")]

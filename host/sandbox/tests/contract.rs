@@ -70,26 +70,100 @@ fn everything_that_does_not_fit_is_told_at_once() {
     );
 }
 
+fn field(name: &str, data_type: Type, children: u32) -> Written {
+    Written { name: name.into(), data_type, nullable: true, children }
+}
+
+/// A contract that writes these fields, children behind their parents.
+fn writing(fields: Vec<Written>) -> Contract {
+    let mut contract = Contract::writing(&[]);
+    contract.outputs[0].writes = fields;
+    contract
+}
+
 #[test]
-fn nested_columns_are_refused_with_the_version_that_will_pass_them() {
-    let mut contract = Contract::writing(&[]).reading(&["tags", "half"]);
-    let nested = |name: &str, data_type, children| Written { name: name.into(), data_type, nullable: true, children };
-    contract.outputs[0].writes = vec![
-        nested("pair", STRUCT, 2),
-        nested("left", INT64, 0),
-        nested("rights", LIST, 1),
-        nested("item", INT64, 0),
-        nested("plain", INT64, 0),
-    ];
-    let later = "columns cannot enter or leave a plugin in weir:plugin 0.1; a later version will pass them";
+fn lists_and_structs_are_read_and_written_with_everything_in_them() {
+    let contract = writing(vec![
+        field("pair", STRUCT, 2),
+        field("left", INT64, 0),
+        field("rights", LIST, 1),
+        field("whatever", UTF8, 0),
+        field("plain", INT64, 0),
+    ]);
+    let contract = contract.reading(&["tags"]);
+    let agreed = Guest::new(&contract).load().describe("{}", &schema(), &Limits::default()).unwrap();
+    let rights = DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)));
+    let pair = vec![Field::new("left", DataType::Int64, true), Field::new("rights", rights, true)];
+    let written: Vec<_> = agreed.outputs[0].writes.iter().map(|field| field.data_type().clone()).collect();
+    assert_eq!(written, [DataType::Struct(pair.into()), DataType::Int64]);
+}
+
+#[test]
+fn nested_types_that_do_not_fit_are_told_once_with_their_place() {
+    let decimal = Type::Decimal(39, 2);
+    let contract = writing(vec![
+        field("prices", LIST, 1),
+        field("item", STRUCT, 2),
+        field("sku", UTF8, 0),
+        field("price", decimal, 0),
+        field("two", LIST, 2),
+        field("item", INT64, 0),
+        field("item", INT64, 0),
+        field("hollow", STRUCT, 0),
+        field("alike", STRUCT, 2),
+        field("x", INT64, 0),
+        field("x", UTF8, 0),
+        field("nameless", STRUCT, 1),
+        field("", UTF8, 0),
+        field("leaf", LIST, 1),
+        field("item", INT64, 3),
+        field("a", INT64, 0),
+        field("b", INT64, 0),
+        field("c", INT64, 0),
+        field("cut", STRUCT, 3),
+        field("x", INT64, 0),
+    ]);
     assert_eq!(
-        faults(&contract),
+        faults(&contract.reading(&["half"])),
         [
-            format!("column `tags`: list {later}"),
-            "column `half`: plugins cannot read or write Float16".to_owned(),
-            format!("column `pair`: struct {later}"),
+            "column `half`: plugins cannot read or write Float16",
+            "column `prices`: in `item.price`: decimal(39, 2) is out of range: precision 1 to 38, scale within it",
+            "column `two`: a list has one child, which its items are, not 2",
+            "column `hollow`: a struct has at least one field",
+            "column `alike`: it has a field \"x\", a name that is empty or taken twice",
+            "column `nameless`: it has a field \"\", a name that is empty or taken twice",
+            "column `leaf`: in `item`: a flat type cannot have 3 children",
+            "column `cut`: 3 fields are to be in it, there are 1",
         ]
     );
+}
+
+#[test]
+fn types_are_nested_as_deep_as_manifests_write_them_and_no_deeper() {
+    let nested = |lists: usize| {
+        let mut fields = vec![field("deep", LIST, 1)];
+        fields.extend((1..lists).map(|_| field("item", LIST, 1)));
+        fields.push(field("item", INT64, 0));
+        writing(fields)
+    };
+    Guest::new(&nested(8)).load().describe("{}", &schema(), &Limits::default()).unwrap();
+    let place = ["item"; 8].join(".");
+    let too_deep = format!("column `deep`: in `{place}`: lists and structs stand in each other at most 8 deep");
+    assert_eq!(faults(&nested(9)), std::slice::from_ref(&too_deep));
+    assert_eq!(faults(&nested(4000)), [too_deep]);
+    let claims = vec![field("x", STRUCT, u32::MAX), field("y", STRUCT, u32::MAX), field("z", STRUCT, u32::MAX)];
+    assert_eq!(faults(&writing(claims)), ["column `x`: in `y.z`: 4294967295 fields are to be in it, there are 0"]);
+}
+
+#[test]
+fn a_column_that_holds_what_cannot_cross_passes_by_and_cannot_be_read() {
+    let half = DataType::List(Arc::new(Field::new("item", DataType::Float16, true)));
+    let halves = DataType::Struct(vec![Field::new("halves", half, true)].into());
+    let schema = Schema::new(vec![Field::new("held", halves, true)]);
+    let guest = Guest::new(&Contract::writing(&[]).reading(&["held"]));
+    let faults = guest.load().describe("{}", &schema, &Limits::default()).unwrap_err();
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(faults, ["column `held`: in `halves.item`: plugins cannot read or write Float16"]);
 }
 
 #[test]

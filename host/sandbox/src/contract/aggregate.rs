@@ -12,7 +12,7 @@ use crate::error::ContractFault;
 use crate::limits::CONTRACT_ITEMS;
 use crate::plugin::Description;
 use crate::types;
-use crate::wire::aggregate;
+use crate::wire::{self, aggregate};
 
 /// Checks the whole contract and reports everything at once.
 pub(crate) fn check(
@@ -31,7 +31,11 @@ pub(crate) fn check(
     let mut of_columns = Vec::new();
     let state = check_writes("state", &contract.state, &mut of_columns);
     faults.extend(of_columns.into_iter().map(|fault| ContractFault::general(format!("accumulator: {fault}"))));
-    let gives = types::from_wire(&contract.gives).map_err(|message| format!("result: {message}"));
+    let gives = match contract.gives.data_type {
+        wire::DataType::ListOf | wire::DataType::StructOf => Err("it is one value, not a list or a struct".to_owned()),
+        _ => types::from_wire(std::slice::from_ref(&contract.gives)),
+    };
+    let gives = gives.map_err(|message| format!("result: {message}"));
     let gives = gives.unwrap_or_else(|message| {
         faults.push(ContractFault::general(message));
         Arc::new(Field::new("result", arrow_schema::DataType::Null, true))

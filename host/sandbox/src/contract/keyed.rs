@@ -124,9 +124,11 @@ fn check_state(state: keyed::State, faults: &mut Vec<ContractFault>) -> StateCon
     if ttl_ms.is_some() && ttl_us.is_none_or(|us| us == 0) {
         fault("its time to live must be 1 ms to 292,000 years".to_owned());
     }
-    let key_columns = map_key.len();
+    let key = check_writes(&name, &map_key, &mut Vec::new());
+    let nested = key.iter().filter(|field| field.data_type().is_nested());
+    nested.for_each(|field| fault(format!("its key column `{}` is a list or struct", field.name())));
     let all: Vec<wire::Field> = map_key.into_iter().chain(columns).collect();
-    let mut of_columns = Vec::new();
+    let (key_columns, mut of_columns) = (key.len(), Vec::new());
     let fields = check_writes(&name, &all, &mut of_columns);
     faults.extend(of_columns.into_iter().map(|fault| ContractFault::general(format!("state `{name}`: {fault}"))));
     StateContract { name, kind, map_key: key_columns, fields, ttl_us }

@@ -33,17 +33,10 @@ pub(crate) fn accumulators(
     state: &[FieldRef],
     entries: usize,
 ) -> Result<Vec<ArrayRef>, FunctionFault> {
-    if columns.len() != state.len() {
-        return Err(malformed("accumulators", format!("{} columns, declared {}", columns.len(), state.len())));
-    }
-    let build = |(column, field): (wire::OwnedColumn, &FieldRef)| {
-        let built = arrays::build(column, field, entries);
-        built.map_err(|what| FunctionFault::Malformed(format!("accumulators column `{}`{what}", field.name())))
-    };
-    columns.into_iter().zip(state).map(build).collect()
+    arrays::build_all(columns, state, entries, "declared", || "accumulators".to_owned())
 }
 
 /// The results of `groups` groups.
 pub(crate) fn results(column: wire::OwnedColumn, gives: &Field, groups: usize) -> Result<ArrayRef, FunctionFault> {
-    arrays::build(column, gives, groups).map_err(|what| FunctionFault::Malformed(format!("results{what}")))
+    arrays::build_only(column, gives, groups, "results")
 }

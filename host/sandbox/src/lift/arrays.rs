@@ -1,7 +1,11 @@
-//! One column of an answer: every length, offset, character and digit checked, then handed to Arrow uncopied.
+//! Columns of an answer: every length, offset, character and digit checked, then handed to Arrow uncopied. Lists and
+//! structs are put together in [`nested`].
 //!
 //! Invariant: `build` never panics and never makes an array that breaks Arrow's rules, whatever the buffers hold.
 //! The fast checks only say whether all is well; the row to blame is looked for when it is not.
+
+mod nested;
+mod wrong;
 
 use std::sync::Arc;
 
@@ -12,17 +16,67 @@ use arrow_array::types::{
 };
 use arrow_array::{ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
+use weir_stream::FunctionFault;
 
+use crate::fault::malformed;
+use crate::types;
 use crate::wire::{OwnedColumn, OwnedValues, OwnedVarBytes};
+use wrong::{Cause, Wrong};
 
-/// What is wrong with a column, to stand behind its name: ` row 3: not UTF-8`, or `: 3 values for 4 rows`.
-type Wrong = String;
+/// The arrays of `fields`, with `rows` rows each. `place` says whose columns they are, `said` what the contract does with
+/// them.
+pub(super) fn build_all(
+    columns: Vec<OwnedColumn>,
+    fields: &[FieldRef],
+    rows: usize,
+    said: &str,
+    place: impl Fn() -> String,
+) -> Result<Vec<ArrayRef>, FunctionFault> {
+    let expected: usize = fields.iter().map(|field| types::columns_of(field.data_type())).sum();
+    let given = columns.len();
+    if given != expected {
+        let all = if expected == fields.len() { "" } else { " with those in them" };
+        return Err(malformed(place(), format!("{given} columns, {said} {expected}{all}")));
+    }
+    let mut columns = columns.into_iter();
+    let build = |field: &FieldRef| {
+        let built = build(&mut columns, field, rows, None);
+        built.map_err(|wrong| wrong.into_fault(&format!("{} column ", place()), field.name()))
+    };
+    fields.iter().map(build).collect()
+}
 
-/// Builds the array of `field` with `rows` rows.
-pub(super) fn build(column: OwnedColumn, field: &Field, rows: usize) -> Result<ArrayRef, Wrong> {
-    let nulls = nulls(column.validity, field, rows)?;
-    Ok(match (field.data_type(), column.values) {
+/// The array of one flat field that has no column name of its own.
+pub(super) fn build_only(
+    column: OwnedColumn,
+    field: &Field,
+    rows: usize,
+    name: &str,
+) -> Result<ArrayRef, FunctionFault> {
+    let built = build(&mut vec![column].into_iter(), field, rows, None);
+    built.map_err(|wrong| wrong.into_fault("", name))
+}
+
+/// Builds the array of `field` with `rows` rows from the columns that come next. `around` are the nulls of the struct that
+/// it stands in: below them a null is none of its own.
+fn build(
+    columns: &mut std::vec::IntoIter<OwnedColumn>,
+    field: &Field,
+    rows: usize,
+    around: Option<&NullBuffer>,
+) -> Result<ArrayRef, Wrong> {
+    let OwnedColumn { validity, values } = columns.next().ok_or_else(|| Cause::whole("its buffers are missing"))?;
+    let nulls = nulls(validity, field, rows, around)?;
+    match (field.data_type(), values) {
+        (DataType::List(item), OwnedValues::ListOffsets(offsets)) => nested::list(columns, item, offsets, nulls, rows),
+        (DataType::Struct(fields), OwnedValues::Nothing) => nested::structure(columns, fields, nulls, rows),
+        (data_type, values) => Ok(flat(data_type, values, nulls, rows)?),
+    }
+}
+
+fn flat(data_type: &DataType, values: OwnedValues, nulls: Option<NullBuffer>, rows: usize) -> Result<ArrayRef, Cause> {
+    Ok(match (data_type, values) {
         (DataType::Boolean, OwnedValues::Bits(bits)) => {
             check_length("bytes of bits", bits.len(), rows.div_ceil(8), rows)?;
             Arc::new(BooleanArray::new(BooleanBuffer::new(Buffer::from_vec(bits), 0, rows), nulls))
@@ -52,33 +106,47 @@ pub(super) fn build(column: OwnedColumn, field: &Field, rows: usize) -> Result<A
             let offsets = checked_offsets(offsets, data.len(), rows)?;
             Arc::new(BinaryArray::new(offsets, Buffer::from_vec(data), nulls))
         }
-        (data_type, other) => return Err(format!(": buffers of {}, writes {data_type}", case(&other))),
+        (data_type, other) => {
+            let writes = match data_type {
+                DataType::List(_) => "a list".to_owned(),
+                DataType::Struct(_) => "a struct".to_owned(),
+                flat => flat.to_string(),
+            };
+            return Err(Cause::whole(format!("buffers of {}, writes {writes}", case(&other))));
+        }
     })
 }
 
-fn nulls(validity: Option<Vec<u8>>, field: &Field, rows: usize) -> Result<Option<NullBuffer>, Wrong> {
+fn nulls(
+    validity: Option<Vec<u8>>,
+    field: &Field,
+    rows: usize,
+    around: Option<&NullBuffer>,
+) -> Result<Option<NullBuffer>, Cause> {
     let Some(validity) = validity else { return Ok(None) };
     check_length("bytes of validity", validity.len(), rows.div_ceil(8), rows)?;
     let nulls = NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(validity), 0, rows));
     if nulls.null_count() == 0 {
         return Ok(None);
     }
-    if !field.is_nullable() {
-        let row = (0..rows).find(|row| nulls.is_null(*row)).unwrap_or_default();
-        return Err(format!(" row {row}: null, though the column is declared not null"));
+    let own = |row: &usize| nulls.is_null(*row) && around.is_none_or(|around| around.is_valid(*row));
+    if !field.is_nullable()
+        && let Some(row) = (0..rows).find(own)
+    {
+        return Err(Cause::at(row, "null, though the column is declared not null"));
     }
     Ok(Some(nulls))
 }
 
-fn check_length(what: &str, found: usize, expected: usize, rows: usize) -> Result<(), Wrong> {
-    if found == expected { Ok(()) } else { Err(format!(": {found} {what} for {rows} rows, not {expected}")) }
+fn check_length(what: &'static str, found: usize, expected: usize, rows: usize) -> Result<(), Cause> {
+    if found == expected { Ok(()) } else { Err(Cause::Length { what, found, expected, rows }) }
 }
 
 fn primitive<T: ArrowPrimitiveType>(
     values: Vec<T::Native>,
     nulls: Option<NullBuffer>,
     rows: usize,
-) -> Result<ArrayRef, Wrong> {
+) -> Result<ArrayRef, Cause> {
     check_length("values", values.len(), rows, rows)?;
     Ok(Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(values), nulls)))
 }
@@ -88,7 +156,7 @@ fn timestamp<T: ArrowTimestampType>(
     zone: &Option<Arc<str>>,
     nulls: Option<NullBuffer>,
     rows: usize,
-) -> Result<ArrayRef, Wrong> {
+) -> Result<ArrayRef, Cause> {
     check_length("values", values.len(), rows, rows)?;
     Ok(Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(values), nulls).with_timezone_opt(zone.clone())))
 }
@@ -99,7 +167,7 @@ fn decimal(
     scale: i8,
     nulls: Option<NullBuffer>,
     rows: usize,
-) -> Result<ArrayRef, Wrong> {
+) -> Result<ArrayRef, Cause> {
     let (pairs, odd) = halves.as_chunks::<2>();
     check_length("64-bit halves", pairs.len() * 2 + odd.len(), rows * 2, rows)?;
     let values: Vec<i128> =
@@ -108,13 +176,14 @@ fn decimal(
     let fits =
         |row: usize, value: &i128| value.unsigned_abs() < bound || nulls.as_ref().is_some_and(|n| n.is_null(row));
     if let Some(row) = values.iter().enumerate().position(|(row, value)| !fits(row, value)) {
-        return Err(format!(" row {row}: {} has more digits than decimal({precision}, {scale})", values[row]));
+        let what = format!("{} has more digits than decimal({precision}, {scale})", values[row]);
+        return Err(Cause::at(row, what));
     }
     let array = PrimitiveArray::<Decimal128Type>::new(ScalarBuffer::from(values), nulls);
     Ok(Arc::new(array.with_data_type(DataType::Decimal128(precision, scale))))
 }
 
-fn utf8(bytes: OwnedVarBytes, nulls: Option<NullBuffer>, rows: usize) -> Result<ArrayRef, Wrong> {
+fn utf8(bytes: OwnedVarBytes, nulls: Option<NullBuffer>, rows: usize) -> Result<ArrayRef, Cause> {
     let OwnedVarBytes { offsets, data } = bytes;
     let offsets = checked_offsets(offsets, data.len(), rows)?;
     // The whole is UTF-8 and every offset is at a character's begin: then so is every value.
@@ -123,7 +192,7 @@ fn utf8(bytes: OwnedVarBytes, nulls: Option<NullBuffer>, rows: usize) -> Result<
     if cuts || simdutf8::basic::from_utf8(&data).is_err() {
         let value = |row: usize| &data[offsets[row] as usize..offsets[row + 1] as usize];
         let row = (0..rows).find(|row| std::str::from_utf8(value(*row)).is_err()).unwrap_or_default();
-        return Err(format!(" row {row}: not UTF-8"));
+        return Err(Cause::at(row, "not UTF-8"));
     }
     // SAFETY: `checked_offsets` made the offsets rise from 0 to the data's length, `nulls` has the array's
     // length, and every value was found to be UTF-8 just above.
@@ -131,19 +200,27 @@ fn utf8(bytes: OwnedVarBytes, nulls: Option<NullBuffer>, rows: usize) -> Result<
 }
 
 /// Offsets that begin at 0, never fall and end at the data's length.
-fn checked_offsets(offsets: Vec<i32>, bytes: usize, rows: usize) -> Result<OffsetBuffer<i32>, Wrong> {
+fn checked_offsets(offsets: Vec<i32>, bytes: usize, rows: usize) -> Result<OffsetBuffer<i32>, Cause> {
+    let offsets = rising_offsets(offsets, rows)?;
+    if offsets[rows] as usize != bytes {
+        let what = format!("the last offset is {}, the data has {bytes} bytes", offsets[rows]);
+        return Err(Cause::whole(what));
+    }
+    Ok(offsets)
+}
+
+/// Offsets that begin at 0 and never fall.
+fn rising_offsets(offsets: Vec<i32>, rows: usize) -> Result<OffsetBuffer<i32>, Cause> {
     check_length("offsets", offsets.len(), rows + 1, rows)?;
     if offsets[0] != 0 {
-        return Err(format!(" row 0: begins at offset {}, not at 0", offsets[0]));
+        return Err(Cause::at(0, format!("begins at offset {}, not at 0", offsets[0])));
     }
     let next = &offsets[1..];
     let rises = offsets.iter().zip(next).fold(true, |rises, (begin, end)| rises & (begin <= end));
     if !rises {
         let row = offsets.iter().zip(next).position(|(begin, end)| begin > end).unwrap_or_default();
-        return Err(format!(" row {row}: ends at offset {}, before its begin at {}", offsets[row + 1], offsets[row]));
-    }
-    if offsets[rows] as usize != bytes {
-        return Err(format!(": the last offset is {}, the data has {bytes} bytes", offsets[rows]));
+        let what = format!("ends at offset {}, before its begin at {}", offsets[row + 1], offsets[row]);
+        return Err(Cause::at(row, what));
     }
     // SAFETY: not empty, not negative and never falling, as checked above.
     Ok(unsafe { OffsetBuffer::new_unchecked(ScalarBuffer::from(offsets)) })

@@ -32,16 +32,9 @@ fn state_change(change: keyed::StateChange, contract: &KeyedContract) -> Result<
     let Some(state) = contract.states.get(number) else {
         return Err(malformed(format!("state {number}"), format!("the contract has {}", contract.states.len())));
     };
-    let place = || format!("state `{}`", state.name);
-    if columns.len() != state.fields.len() {
-        return Err(malformed(place(), format!("{} columns, declared {}", columns.len(), state.fields.len())));
-    }
     let entries = offsets.last().copied().unwrap_or_default() as usize;
-    let build = |(column, field): (wire::OwnedColumn, &arrow_schema::FieldRef)| {
-        let built = arrays::build(column, field, entries);
-        built.map_err(|what| FunctionFault::Malformed(format!("{} column `{}`{what}", place(), field.name())))
-    };
-    let columns = columns.into_iter().zip(&state.fields).map(build).collect::<Result<_, _>>()?;
+    let place = || format!("state `{}`", state.name);
+    let columns = arrays::build_all(columns, &state.fields, entries, "declared", place)?;
     Ok(StateChange { state: number, keys, entries: StateEntries { offsets, columns } })
 }
 

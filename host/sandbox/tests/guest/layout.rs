@@ -1,5 +1,7 @@
 //! Values of `wit/` as the canonical ABI lays them out: sizes and offsets by hand.
 
+use arrow_schema::{DataType, Field, FieldRef};
+
 /// A contract that a guest will claim.
 #[derive(Clone)]
 pub struct Contract {
@@ -42,6 +44,24 @@ pub const UINT32: Type = Type::Plain(7);
 pub const UTF8: Type = Type::Plain(11);
 pub const LIST: Type = Type::Plain(16);
 pub const STRUCT: Type = Type::Plain(17);
+
+impl Written {
+    /// A field with everything in it, as it is listed.
+    pub fn tree(field: &Field, fields: &mut Vec<Self>) {
+        let (data_type, children): (_, Vec<&FieldRef>) = match field.data_type() {
+            DataType::Boolean => (BOOLEAN, Vec::new()),
+            DataType::Int64 => (INT64, Vec::new()),
+            DataType::Utf8 => (UTF8, Vec::new()),
+            DataType::Decimal128(precision, scale) => (Type::Decimal(*precision, *scale), Vec::new()),
+            DataType::List(item) => (LIST, vec![item]),
+            DataType::Struct(parts) => (STRUCT, parts.iter().collect()),
+            other => unreachable!("no test nests {other}"),
+        };
+        let (name, nullable) = (field.name().clone(), field.is_nullable());
+        fields.push(Self { name, data_type, nullable, children: children.len() as u32 });
+        children.into_iter().for_each(|child| Self::tree(child, fields));
+    }
+}
 
 impl Contract {
     /// Reads nothing, one output `main` that writes these columns, many rows from one.
@@ -150,6 +170,16 @@ impl Column {
 
     pub fn utf8(offsets: &[i32], data: &[u8]) -> Self {
         Self { validity: None, values: Values::Bytes(offsets.to_vec(), data.to_vec()) }
+    }
+
+    /// A list's own column.
+    pub fn offsets(offsets: &[i32]) -> Self {
+        Self::typed(13, offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect(), 4)
+    }
+
+    /// A struct's own column.
+    pub fn nothing() -> Self {
+        Self::typed(14, Vec::new(), 1)
     }
 
     pub fn typed(case: u8, bytes: Vec<u8>, size: usize) -> Self {

@@ -7,6 +7,11 @@ use arrow_array::cast::AsArray;
 
 use super::*;
 
+/// One flat column.
+fn one(column: OwnedColumn, field: &Field, rows: usize) -> Result<ArrayRef, Wrong> {
+    build(&mut vec![column].into_iter(), field, rows, None)
+}
+
 /// xorshift64*; the seed is printed when a test fails.
 struct Random(u64);
 
@@ -65,7 +70,7 @@ fn random_text_is_built_exactly_when_the_standard_library_agrees() {
         }) && (rows > 0 || offsets[0] == 0)
             && offsets[rows] as usize == bytes;
         let values = OwnedValues::Bytes(OwnedVarBytes { offsets: offsets.clone(), data: data.clone() });
-        let array = build(OwnedColumn { validity: None, values }, &field, rows);
+        let array = one(OwnedColumn { validity: None, values }, &field, rows);
         assert_eq!(array.is_ok(), good, "{offsets:?} {data:?}: {array:?}");
         if let Ok(array) = array {
             array.to_data().validate_full().unwrap();
@@ -109,10 +114,88 @@ fn random_buffers_of_any_type_never_panic_and_never_make_a_broken_array() {
             _ => OwnedValues::Bytes(OwnedVarBytes { offsets: random.offsets(rows, bytes), data: random.bytes(bytes) }),
         };
         let validity = (random.below(2) == 0).then(|| random.bytes(validity_bytes));
-        if let Ok(array) = build(OwnedColumn { validity, values }, &field, rows) {
+        if let Ok(array) = one(OwnedColumn { validity, values }, &field, rows) {
             array.to_data().validate_full().unwrap();
             assert_eq!((array.len(), array.data_type()), (rows, field.data_type()));
             assert!(field.is_nullable() || array.null_count() == 0);
         }
     }
+}
+
+/// A type of lists and structs at most so deep.
+fn nested_type(random: &mut Random, depth: usize) -> DataType {
+    let field = |random: &mut Random, name: &str| {
+        Field::new(name, nested_type(random, depth.saturating_sub(1)), random.below(3) > 0)
+    };
+    match (depth, random.below(5)) {
+        (0, _) | (_, 0) => [DataType::Boolean, DataType::Int64, DataType::Utf8][random.below(3)].clone(),
+        (_, 1 | 2) => DataType::List(Arc::new(field(random, types::ITEM))),
+        _ => {
+            let fields = (0..1 + random.below(3)).map(|number| field(random, &format!("f{number}")));
+            DataType::Struct(fields.collect::<Vec<_>>().into())
+        }
+    }
+}
+
+/// Buffers for a type, mostly good ones.
+fn nested_columns(random: &mut Random, data_type: &DataType, rows: usize, columns: &mut Vec<OwnedColumn>) {
+    let validity = (random.below(3) == 0).then(|| {
+        let bytes = random.length(rows.div_ceil(8));
+        (0..bytes).map(|_| if random.below(2) == 0 { 0xff } else { random.below(256) as u8 }).collect()
+    });
+    let own = columns.len();
+    columns.push(OwnedColumn { validity, values: OwnedValues::Nothing });
+    let length = if random.below(40) == 0 { random.below(rows + 3) } else { rows };
+    columns[own].values = match data_type {
+        DataType::Boolean => OwnedValues::Bits(vec![0b1010_0101; length.div_ceil(8)]),
+        DataType::Int64 => OwnedValues::Int64(vec![7; length]),
+        DataType::Utf8 => {
+            let offsets = (0..=length as i32).map(|row| row * 2).collect();
+            OwnedValues::Bytes(OwnedVarBytes { offsets, data: b"ab".repeat(length) })
+        }
+        DataType::List(item) => {
+            let mut offsets = vec![0];
+            (0..length).for_each(|row| offsets.push(offsets[row] + random.below(4) as i32));
+            let items = offsets[length] as usize;
+            if random.below(20) == 0 {
+                let broken = random.below(length + 1);
+                offsets[broken] = random.below(1 << 32) as u32 as i32;
+            }
+            nested_columns(random, item.data_type(), items, columns);
+            OwnedValues::ListOffsets(offsets)
+        }
+        DataType::Struct(fields) => {
+            fields.iter().for_each(|field| nested_columns(random, field.data_type(), length, columns));
+            OwnedValues::Nothing
+        }
+        other => unreachable!("{other} is not among the types of this test"),
+    };
+}
+
+#[test]
+fn random_nested_buffers_never_panic_and_never_make_a_broken_array() {
+    let mut random = Random::new();
+    let mut built = 0;
+    for _ in 0..20_000 {
+        let (rows, depth) = (random.below(12), 1 + random.below(4));
+        let field: FieldRef = Arc::new(Field::new("x", nested_type(&mut random, depth), random.below(2) == 0));
+        let mut columns = Vec::new();
+        nested_columns(&mut random, field.data_type(), rows, &mut columns);
+        match random.below(30) {
+            0 => drop(columns.pop()),
+            1 => columns.push(columns[0].clone()),
+            2 => {
+                let (one, other) = (random.below(columns.len()), random.below(columns.len()));
+                columns.swap(one, other);
+            }
+            _ => {}
+        }
+        let place = || "the test's".to_owned();
+        if let Ok(arrays) = build_all(columns, std::slice::from_ref(&field), rows, "writes", place) {
+            arrays[0].to_data().validate_full().unwrap();
+            assert_eq!((arrays[0].len(), arrays[0].data_type()), (rows, field.data_type()));
+            built += 1;
+        }
+    }
+    assert!((2_000..18_000).contains(&built), "{built} were good");
 }
