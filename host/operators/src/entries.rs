@@ -11,35 +11,48 @@
 //! | boolean              | `00` or `01`                                                                     |
 //! | fixed width          | the value: 1, 2, 4, 8 or 16 bytes                                                |
 //! | utf8, binary         | length as u32, the bytes                                                         |
+//! | list                 | number of items as u32, then each as a column of the item's type                 |
+//! | struct               | its fields in order, each as a column                                            |
+
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, make_array, new_empty_array};
-use arrow_buffer::{BooleanBufferBuilder, Buffer, MutableBuffer, NullBufferBuilder, ScalarBuffer};
+use arrow_array::{Array, ArrayRef, ListArray, StructArray, make_array, new_empty_array};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, MutableBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, FieldRef};
 use weir_stream::StateEntries;
 
 /// How a column's values lie in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Shape {
     Bits,
     Fixed(usize),
     Bytes,
+    List(Box<Column>),
+    Struct(Vec<Column>),
 }
 
-fn shape(data_type: &DataType) -> Option<Shape> {
-    Some(match data_type {
-        DataType::Boolean => Shape::Bits,
-        DataType::Utf8 | DataType::Binary => Shape::Bytes,
-        DataType::Decimal128(..) => Shape::Fixed(16),
-        other => Shape::Fixed(other.primitive_width()?),
-    })
-}
-
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Column {
     data_type: DataType,
     shape: Shape,
     nullable: bool,
+}
+
+impl Column {
+    /// How deep this goes was bounded with the function's contract.
+    fn of(field: &FieldRef) -> Result<Self, String> {
+        let data_type = field.data_type().clone();
+        let shape = match &data_type {
+            DataType::Boolean => Shape::Bits,
+            DataType::Utf8 | DataType::Binary => Shape::Bytes,
+            DataType::Decimal128(..) => Shape::Fixed(16),
+            DataType::List(item) => Shape::List(Box::new(Self::of(item)?)),
+            DataType::Struct(fields) => Shape::Struct(fields.iter().map(Self::of).collect::<Result<_, _>>()?),
+            other => Shape::Fixed(other.primitive_width().ok_or_else(|| format!("state cannot hold {other}"))?),
+        };
+        Ok(Self { data_type, shape, nullable: field.is_nullable() })
+    }
 }
 
 /// Writes and reads the entries of one state.
@@ -54,12 +67,7 @@ impl EntryCodec {
     /// # Errors
     /// The type that cannot be kept.
     pub(crate) fn new(fields: &[FieldRef]) -> Result<Self, String> {
-        let column = |field: &FieldRef| {
-            let data_type = field.data_type().clone();
-            let shape = shape(&data_type).ok_or_else(|| format!("state cannot hold {data_type}"))?;
-            Ok(Column { data_type, shape, nullable: field.is_nullable() })
-        };
-        Ok(Self { columns: fields.iter().map(column).collect::<Result<_, String>>()? })
+        Ok(Self { columns: fields.iter().map(Column::of).collect::<Result<_, _>>()? })
     }
 
     /// The bytes of each key's entries, which must be of this state's columns.
@@ -76,7 +84,7 @@ impl EntryCodec {
         if offsets.first() != Some(&0) || !offsets.is_sorted() || columns.iter().any(|column| column.len() != last) {
             return Err(format!("offsets that do not rise from 0 to its {rows} entries"));
         }
-        let columns: Vec<Values> = self.columns.iter().zip(columns).map(Values::of).collect::<Result<_, _>>()?;
+        let columns: Vec<Values> = self.columns.iter().zip(columns).map(Values::checked).collect::<Result<_, _>>()?;
         let bytes = |bounds: &[u32]| {
             let mut bytes = Vec::new();
             if bounds[0] < bounds[1] {
@@ -109,7 +117,7 @@ impl EntryCodec {
             total = total.checked_add(count).ok_or("too many entries")?;
             offsets.push(total);
         }
-        let columns = builders.into_iter().map(|builder| builder.finish(total as usize)).collect::<Result<_, _>>()?;
+        let columns = builders.into_iter().map(Builder::finish).collect::<Result<_, _>>()?;
         Ok(StateEntries { offsets, columns })
     }
 }
@@ -130,27 +138,48 @@ fn take_u32(bytes: &mut &[u8]) -> Result<u32, String> {
 struct Values<'a> {
     array: &'a ArrayRef,
     nullable: bool,
-    shape: Shape,
-    /// Of fixed width, from row 0 on.
-    fixed: Option<Buffer>,
+    lies: Lies<'a>,
+}
+
+/// Where a column's values lie.
+enum Lies<'a> {
+    Bits,
+    /// From row 0 on.
+    Fixed(Buffer, usize),
+    Bytes,
+    Items(&'a OffsetBuffer<i32>, Box<Values<'a>>),
+    Fields(Vec<Values<'a>>),
 }
 
 impl<'a> Values<'a> {
-    fn of((column, array): (&Column, &'a ArrayRef)) -> Result<Self, String> {
+    fn checked((column, array): (&Column, &'a ArrayRef)) -> Result<Self, String> {
         if *array.data_type() != column.data_type {
             return Err(format!("a column of {} instead of {}", array.data_type(), column.data_type));
         }
         if array.null_count() > 0 && !column.nullable {
             return Err("a null in a column that is declared not null".to_owned());
         }
-        let fixed = match column.shape {
+        Ok(Self::of(column, array))
+    }
+
+    fn of(column: &Column, array: &'a ArrayRef) -> Self {
+        let lies = match &column.shape {
+            Shape::Bits => Lies::Bits,
             Shape::Fixed(width) => {
                 let data = array.to_data();
-                Some(data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width))
+                Lies::Fixed(data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width), *width)
             }
-            Shape::Bits | Shape::Bytes => None,
+            Shape::Bytes => Lies::Bytes,
+            Shape::List(item) => {
+                let list = array.as_list::<i32>();
+                Lies::Items(list.offsets(), Box::new(Self::of(item, list.values())))
+            }
+            Shape::Struct(fields) => {
+                let children = array.as_struct().columns();
+                Lies::Fields(fields.iter().zip(children).map(|(field, child)| Self::of(field, child)).collect())
+            }
         };
-        Ok(Self { array, nullable: column.nullable, shape: column.shape, fixed })
+        Self { array, nullable: column.nullable, lies }
     }
 
     fn write(&self, row: usize, bytes: &mut Vec<u8>) {
@@ -160,10 +189,10 @@ impl<'a> Values<'a> {
                 return;
             }
         }
-        match (self.shape, &self.fixed) {
-            (Shape::Fixed(width), Some(values)) => bytes.extend_from_slice(&values[row * width..(row + 1) * width]),
-            (Shape::Bits, _) => bytes.push(u8::from(self.array.as_boolean().value(row))),
-            _ => {
+        match &self.lies {
+            Lies::Fixed(values, width) => bytes.extend_from_slice(&values[row * width..(row + 1) * width]),
+            Lies::Bits => bytes.push(u8::from(self.array.as_boolean().value(row))),
+            Lies::Bytes => {
                 let value = match self.array.data_type() {
                     DataType::Utf8 => self.array.as_string::<i32>().value(row).as_bytes(),
                     _ => self.array.as_binary::<i32>().value(row),
@@ -171,6 +200,12 @@ impl<'a> Values<'a> {
                 bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
                 bytes.extend_from_slice(value);
             }
+            Lies::Items(offsets, items) => {
+                let [begin, end] = [row, row + 1].map(|at| offsets[at] as usize);
+                bytes.extend_from_slice(&((end - begin) as u32).to_le_bytes());
+                (begin..end).for_each(|item| items.write(item, bytes));
+            }
+            Lies::Fields(fields) => fields.iter().for_each(|field| field.write(row, bytes)),
         }
     }
 }
@@ -178,135 +213,104 @@ impl<'a> Values<'a> {
 /// A column that is being read.
 struct Builder {
     data_type: DataType,
-    shape: Shape,
     nulls: Option<NullBufferBuilder>,
-    bits: BooleanBufferBuilder,
-    values: MutableBuffer,
-    offsets: Vec<i32>,
+    rows: usize,
+    made: Made,
+}
+
+/// What was read so far.
+enum Made {
+    Bits(BooleanBufferBuilder),
+    Fixed(MutableBuffer, usize),
+    Bytes(Vec<i32>, MutableBuffer),
+    Items(Vec<i32>, Box<Builder>),
+    Fields(Vec<Builder>),
+}
+
+fn offset(length: usize) -> Result<i32, String> {
+    i32::try_from(length).map_err(|_| "more than 2 GiB of state in a call".to_owned())
 }
 
 impl Builder {
     fn new(column: &Column) -> Self {
-        Self {
-            data_type: column.data_type.clone(),
-            shape: column.shape,
-            nulls: column.nullable.then(|| NullBufferBuilder::new(0)),
-            bits: BooleanBufferBuilder::new(0),
-            values: MutableBuffer::new(0),
-            offsets: vec![0],
-        }
+        let made = match &column.shape {
+            Shape::Bits => Made::Bits(BooleanBufferBuilder::new(0)),
+            Shape::Fixed(width) => Made::Fixed(MutableBuffer::new(0), *width),
+            Shape::Bytes => Made::Bytes(vec![0], MutableBuffer::new(0)),
+            Shape::List(item) => Made::Items(vec![0], Box::new(Self::new(item))),
+            Shape::Struct(fields) => Made::Fields(fields.iter().map(Self::new).collect()),
+        };
+        let nulls = column.nullable.then(|| NullBufferBuilder::new(0));
+        Self { data_type: column.data_type.clone(), nulls, rows: 0, made }
     }
 
     fn read(&mut self, bytes: &mut &[u8]) -> Result<(), String> {
         let valid = self.nulls.is_none() || take(bytes, 1)?[0] == 1;
-        if let Some(nulls) = &mut self.nulls {
-            nulls.append(valid);
+        if !valid {
+            return self.fill();
         }
-        match self.shape {
-            Shape::Bits => self.bits.append(valid && take(bytes, 1)?[0] == 1),
-            Shape::Fixed(width) if valid => self.values.extend_from_slice(take(bytes, width)?),
-            Shape::Fixed(width) => self.values.extend_zeros(width),
-            Shape::Bytes => {
-                if valid {
-                    let length = take_u32(bytes)?;
-                    self.values.extend_from_slice(take(bytes, length as usize)?);
-                }
-                self.offsets.push(i32::try_from(self.values.len()).map_err(|_| "more than 2 GiB of state in a call")?);
+        self.mark(true);
+        match &mut self.made {
+            Made::Bits(bits) => bits.append(take(bytes, 1)?[0] == 1),
+            Made::Fixed(values, width) => values.extend_from_slice(take(bytes, *width)?),
+            Made::Bytes(offsets, values) => {
+                let length = take_u32(bytes)?;
+                values.extend_from_slice(take(bytes, length as usize)?);
+                offsets.push(offset(values.len())?);
             }
+            Made::Items(offsets, items) => {
+                // Every item has a byte at least: a number that no bytes follow ends the loop.
+                for _ in 0..take_u32(bytes)? {
+                    items.read(bytes)?;
+                }
+                offsets.push(offset(items.rows)?);
+            }
+            Made::Fields(fields) => fields.iter_mut().try_for_each(|field| field.read(bytes))?,
         }
         Ok(())
     }
 
-    fn finish(mut self, rows: usize) -> Result<ArrayRef, String> {
-        let values: Buffer = self.values.into();
-        let buffers = match self.shape {
-            Shape::Bits => vec![self.bits.finish().into_inner()],
-            Shape::Fixed(_) => vec![values],
-            Shape::Bytes => vec![ScalarBuffer::from(self.offsets).into_inner(), values],
+    fn mark(&mut self, valid: bool) {
+        self.rows += 1;
+        self.nulls.iter_mut().for_each(|nulls| nulls.append(valid));
+    }
+
+    /// A null, or in a field that has none what stands below the null of its struct.
+    fn fill(&mut self) -> Result<(), String> {
+        self.mark(false);
+        match &mut self.made {
+            Made::Bits(bits) => bits.append(false),
+            Made::Fixed(values, width) => values.extend_zeros(*width),
+            Made::Bytes(offsets, values) => offsets.push(offset(values.len())?),
+            Made::Items(offsets, items) => offsets.push(offset(items.rows)?),
+            Made::Fields(fields) => fields.iter_mut().try_for_each(Self::fill)?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<ArrayRef, String> {
+        let Self { data_type, nulls, rows, made } = self;
+        let nulls = nulls.and_then(|mut nulls| nulls.finish());
+        let buffers = match (made, &data_type) {
+            (Made::Items(offsets, items), DataType::List(item)) => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+                let list = ListArray::try_new(item.clone(), offsets, items.finish()?, nulls);
+                return Ok(Arc::new(list.map_err(|error| error.to_string())?));
+            }
+            (Made::Fields(children), DataType::Struct(fields)) => {
+                let children = children.into_iter().map(Self::finish).collect::<Result<_, _>>()?;
+                let structure = StructArray::try_new(fields.clone(), children, nulls);
+                return Ok(Arc::new(structure.map_err(|error| error.to_string())?));
+            }
+            (Made::Bits(mut bits), _) => vec![bits.finish().into_inner()],
+            (Made::Fixed(values, _), _) => vec![values.into()],
+            (Made::Bytes(offsets, values), _) => vec![ScalarBuffer::from(offsets).into_inner(), values.into()],
+            (Made::Items(..) | Made::Fields(_), other) => return Err(format!("{other} holds no columns")),
         };
-        let nulls = self.nulls.and_then(|mut nulls| nulls.finish());
-        let data = new_empty_array(&self.data_type).to_data().into_builder().len(rows).buffers(buffers).nulls(nulls);
+        let data = new_empty_array(&data_type).to_data().into_builder().len(rows).buffers(buffers).nulls(nulls);
         Ok(make_array(data.build().map_err(|error| error.to_string())?))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::{BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray};
-    use arrow_schema::Field;
-
-    use super::*;
-
-    fn fields() -> Vec<FieldRef> {
-        let field = |name: &str, data_type, nullable| Arc::new(Field::new(name, data_type, nullable));
-        vec![
-            field("flag", DataType::Boolean, true),
-            field("count", DataType::Int64, false),
-            field("text", DataType::Utf8, true),
-            field("price", DataType::Decimal128(12, 2), true),
-            field("level", DataType::Float64, false),
-        ]
-    }
-
-    fn columns() -> Vec<ArrayRef> {
-        let price = Decimal128Array::from(vec![Some(150), None, Some(-7), Some(i128::from(i64::MAX))]);
-        vec![
-            Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true)])),
-            Arc::new(Int64Array::from(vec![i64::MIN, 0, -1, i64::MAX])),
-            Arc::new(StringArray::from(vec![Some(""), Some("grün"), None, Some("x")])),
-            Arc::new(price.with_precision_and_scale(12, 2).unwrap()),
-            Arc::new(Float64Array::from(vec![0.5, -0.0, f64::INFINITY, 3.0])),
-        ]
-    }
-
-    #[test]
-    fn entries_of_several_keys_come_back_as_they_were() {
-        let codec = EntryCodec::new(&fields()).unwrap();
-        let entries = StateEntries { offsets: vec![0, 1, 1, 4], columns: columns() };
-        let bytes = codec.encode(&entries).unwrap();
-        assert_eq!(bytes[1], Vec::<u8>::new());
-        assert_eq!(codec.decode(bytes.iter().map(Vec::as_slice)).unwrap(), entries);
-        let last = codec.decode([&*bytes[2]].into_iter()).unwrap();
-        assert_eq!(last.columns[0].as_boolean(), &columns()[0].slice(1, 3).as_boolean().clone());
-    }
-
-    #[test]
-    fn the_bytes_are_those_of_version_1() {
-        let codec = EntryCodec::new(&fields()[1..3]).unwrap();
-        let entries = StateEntries { offsets: vec![0, 2], columns: columns()[1..3].to_vec() };
-        let entries =
-            StateEntries { columns: entries.columns.iter().map(|column| column.slice(1, 2)).collect(), ..entries };
-        let expected = [
-            &[2, 0, 0, 0][..],
-            &[0, 0, 0, 0, 0, 0, 0, 0, 1, 5, 0, 0, 0, b'g', b'r', 0xc3, 0xbc, b'n'],
-            &[255, 255, 255, 255, 255, 255, 255, 255, 0],
-        ];
-        assert_eq!(codec.encode(&entries).unwrap(), [expected.concat()]);
-    }
-
-    #[test]
-    fn bytes_that_no_codec_wrote_are_refused() {
-        let codec = EntryCodec::new(&fields()).unwrap();
-        let whole = codec.encode(&StateEntries { offsets: vec![0, 4], columns: columns() }).unwrap().remove(0);
-        for length in 1..whole.len() {
-            assert!(codec.decode([&whole[..length]].into_iter()).is_err(), "{length} bytes");
-        }
-        let longer = [&whole[..], &[0]].concat();
-        assert!(codec.decode([&*longer].into_iter()).unwrap_err().contains("1 bytes too many"));
-    }
-
-    #[test]
-    fn entries_of_another_schema_are_refused() {
-        let codec = EntryCodec::new(&fields()[1..2]).unwrap();
-        let wrong =
-            |offsets: Vec<u32>, columns: Vec<ArrayRef>| codec.encode(&StateEntries { offsets, columns }).unwrap_err();
-        assert_eq!(wrong(vec![0, 4], columns()), "5 columns instead of 1");
-        assert_eq!(wrong(vec![0, 4], columns()[4..].to_vec()), "a column of Float64 instead of Int64");
-        assert!(wrong(vec![0, 3], columns()[1..2].to_vec()).starts_with("offsets that do not rise"));
-        assert!(wrong(vec![1, 4], columns()[1..2].to_vec()).starts_with("offsets that do not rise"));
-        let nulls: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(1)]));
-        assert_eq!(wrong(vec![0, 2], vec![nulls]), "a null in a column that is declared not null");
-    }
-}
+mod tests;
