@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use serde::Serialize;
 use weir_operators::Assigner;
 use weir_sandbox::{
@@ -252,12 +252,10 @@ fn differences(wants: &SchemaRef, gives: &Schema, needs: &str) -> Vec<String> {
                 field.name(),
                 type_name(field.data_type())
             )),
-            Ok(given) if given.data_type() != field.data_type() => faults.push(format!(
-                "column `{}`: {needs} needs {}, this plugin writes {}",
-                field.name(),
-                type_name(field.data_type()),
-                type_name(given.data_type())
-            )),
+            Ok(given) if given.data_type() != field.data_type() => {
+                let (place, wanted, written) = difference(field.name().clone(), field.data_type(), given.data_type());
+                faults.push(format!("column `{place}`: {needs} needs {wanted}, this plugin writes {written}"));
+            }
             Ok(given) if given.is_nullable() && !field.is_nullable() => {
                 faults
                     .push(format!("column `{}`: {needs} needs it not null, this plugin may write null", field.name()));
@@ -270,6 +268,30 @@ fn differences(wants: &SchemaRef, gives: &Schema, needs: &str) -> Vec<String> {
         format!("column `{}`: new; columns of a running pipeline stay, restart it to add one", field.name())
     }));
     faults
+}
+
+/// Where two types differ, and how, as far inside as both are built alike.
+fn difference(place: String, wants: &DataType, gives: &DataType) -> (String, String, String) {
+    let differ = |(wants, gives): &(&FieldRef, &FieldRef)| wants != gives;
+    let inner = match (wants, gives) {
+        (DataType::List(wants), DataType::List(gives)) => Some((wants, gives)),
+        (DataType::Struct(wants), DataType::Struct(gives)) => {
+            let names = |fields: &Fields| fields.iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+            let alike = names(wants) == names(gives);
+            wants.iter().zip(gives).filter(|_| alike).find(differ)
+        }
+        _ => None,
+    };
+    match inner {
+        None => (place, type_name(wants), type_name(gives)),
+        Some((wants, gives)) if wants.data_type() == gives.data_type() => {
+            let said = |field: &Field| {
+                format!("{}{}", type_name(field.data_type()), if field.is_nullable() { "" } else { "!" })
+            };
+            (format!("{place}.{}", wants.name()), said(wants), said(gives))
+        }
+        Some((wants, gives)) => difference(format!("{place}.{}", wants.name()), wants.data_type(), gives.data_type()),
+    }
 }
 
 /// A type as manifests write it.
@@ -313,9 +335,34 @@ impl Passed {
 
 #[cfg(test)]
 mod tests {
-    use arrow_schema::Field;
-
     use super::*;
+
+    #[test]
+    fn lists_and_structs_of_another_type_are_told_with_the_place_inside() {
+        let told = |wants: &str, gives: &str| {
+            let schema = |text: &str| {
+                let column: weir_manifest::ColumnType = text.parse().unwrap();
+                Arc::new(Schema::new(vec![Field::new("lines", column.data_type, column.nullable)]))
+            };
+            differences(&schema(wants), &schema(gives), "`out`").join("|")
+        };
+        let wants = "list(struct(sku utf8!, price decimal(12, 2)))";
+        assert_eq!(told(wants, wants), "");
+        assert_eq!(
+            told(wants, "list(struct(sku utf8!, price utf8))"),
+            "column `lines.item.price`: `out` needs decimal(12, 2), this plugin writes utf8"
+        );
+        assert_eq!(
+            told(wants, "list(struct(sku utf8, price decimal(12, 2)))"),
+            "column `lines.item.sku`: `out` needs utf8!, this plugin writes utf8"
+        );
+        assert_eq!(
+            told(wants, "list(struct(sku utf8!, cost decimal(12, 2)))"),
+            "column `lines.item`: `out` needs struct(sku utf8!, price decimal(12, 2)), this plugin writes \
+             struct(sku utf8!, cost decimal(12, 2))"
+        );
+        assert_eq!(told(wants, "utf8"), format!("column `lines`: `out` needs {wants}, this plugin writes utf8"));
+    }
 
     #[test]
     fn an_aggregate_lacks_what_its_step_will_ask_of_it_and_nothing_else() {
