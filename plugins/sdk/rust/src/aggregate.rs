@@ -61,13 +61,14 @@
 
 use crate::aggregate_bindings::exports::weir::plugin::aggregate::{Accumulated, Accumulators, Contract, Rows};
 use crate::config::{self, Config};
-use crate::input::Input;
+use crate::input::{self, Input};
 use crate::output::OutputColumn;
-use crate::plugin::{fault_text, field, read_fault};
+use crate::plugin::{self, fault_text, read_fault};
 use crate::reject::Reject;
 use crate::state::Entry;
 use crate::time::Timestamp;
-use crate::wit::{self, Batch, Column, DataType, Fault, Field};
+use crate::types::{Part, Type};
+use crate::wit::{self, Batch, Column, Fault, Field};
 use crate::write::{Declared, WriteValue};
 
 /// A plugin that aggregates. The type is its configuration; `#[aggregate]` on the implementation exports it.
@@ -139,9 +140,9 @@ pub trait Named {
 /// A configured plugin and the types that it was opened for.
 pub struct Opened<P> {
     plugin: P,
-    reads: Vec<DataType>,
-    state: Vec<DataType>,
-    gives: DataType,
+    reads: Vec<Type>,
+    state: Vec<Type>,
+    gives: Type,
 }
 
 /// Answers `describe`.
@@ -149,11 +150,17 @@ pub struct Opened<P> {
 /// # Errors
 /// Everything that does not fit.
 pub fn describe<P: Aggregate + Named>(text: &str, input: &[Field]) -> Result<Contract, Vec<Fault>> {
-    let reads = <P::Row as Input<'_>>::columns();
+    let (reads, input) = (<P::Row as Input<'_>>::columns(), &Part::of_schema(input));
     let mut faults: Vec<Fault> = reads.iter().filter_map(|column| read_fault(column, input)).collect();
     let columns = P::Accumulator::columns("value", Declared::Nothing);
-    let state = columns.iter().filter_map(|column| declared("accumulator", column, &mut faults)).collect();
+    let mut state = Vec::new();
+    let parts: Vec<Part> = columns.iter().filter_map(|column| declared("accumulator", column, &mut faults)).collect();
+    parts.iter().for_each(|part| part.list_into(&mut state));
     let gives = declared("result", &OutputColumn::of::<P::Gives>("result", P::GIVES), &mut faults);
+    if gives.as_ref().is_some_and(|gives| !gives.of.children.is_empty()) {
+        let message = "result: it is one value, not a list or a struct".into();
+        faults.push(Fault { config_path: None, column: None, message });
+    }
     if let Err(unfit) = config::read::<P>(text) {
         faults.extend(unfit);
     }
@@ -164,7 +171,7 @@ pub fn describe<P: Aggregate + Named>(text: &str, input: &[Field]) -> Result<Con
         reads: reads.iter().map(|column| column.name.into()).collect(),
         state_version: P::STATE_VERSION,
         state,
-        gives,
+        gives: Field { name: gives.name, data_type: gives.of.data_type, nullable: gives.nullable, children: 0 },
         merges: P::MERGES,
         retracts: P::RETRACTS,
         // A component of this SDK has no clock and no randomness.
@@ -173,11 +180,11 @@ pub fn describe<P: Aggregate + Named>(text: &str, input: &[Field]) -> Result<Con
     })
 }
 
-fn declared(of: &str, column: &OutputColumn, faults: &mut Vec<Fault>) -> Option<Field> {
+fn declared(of: &str, column: &OutputColumn, faults: &mut Vec<Fault>) -> Option<Part> {
     match column.data_type(None) {
-        Ok(data_type) => Some(Field { name: column.name.into(), data_type, nullable: column.nullable, children: 0 }),
+        Ok(data_type) => Some(Part { name: column.name.into(), nullable: column.nullable, of: data_type }),
         Err(lack) => {
-            let message = format!("{of}: `{}` {lack}", column.name);
+            let message = format!("{of}: {}", lack.within(column.name).text());
             faults.push(Fault { config_path: None, column: None, message });
             None
         }
@@ -191,12 +198,11 @@ fn declared(of: &str, column: &OutputColumn, faults: &mut Vec<Fault>) -> Option<
 pub fn open<P: Aggregate + Named>(text: &str, input: &[Field]) -> Result<Opened<P>, String> {
     let in_words = |faults: Vec<Fault>| faults.iter().map(fault_text).collect::<Vec<_>>().join("; ");
     let contract = describe::<P>(text, input).map_err(in_words)?;
-    let reads = contract.reads.iter().filter_map(|name| field(input, name));
     Ok(Opened {
         plugin: config::read(text).map_err(in_words)?,
-        reads: reads.map(|field| field.data_type.clone()).collect(),
-        state: contract.state.iter().map(|field| field.data_type.clone()).collect(),
-        gives: contract.gives.data_type,
+        reads: plugin::types_of(&contract.reads, input),
+        state: plugin::types(&contract.state),
+        gives: contract.gives.data_type.into(),
     })
 }
 
@@ -209,7 +215,7 @@ pub enum Way {
 
 /// Answers `accumulate` and `retract`.
 pub fn rows<P: Aggregate>(opened: &Opened<P>, groups: u32, held: Accumulators, rows: Rows, way: Way) -> Accumulated {
-    let columns = <P::Row as Input<'_>>::bind(&rows.batch, &opened.reads);
+    let columns = input::bind::<P::Row>(&rows.batch, &opened.reads);
     let mut loaded = load(opened, groups, held);
     let mut changed = vec![false; groups as usize];
     let mut rejects = Vec::new();
@@ -257,11 +263,13 @@ pub fn finish<P: Aggregate>(opened: &Opened<P>, groups: u32, held: Accumulators)
     for accumulator in load(opened, groups, held) {
         let result = opened.plugin.finish(&accumulator.unwrap_or_default());
         if let Err(misfit) = result.check(&builder) {
-            panic!("{}", misfit.in_column("result"));
+            panic!("{}", misfit.inside("result").reject());
         }
         result.write(&mut builder);
     }
-    <P::Gives as WriteValue>::finish(builder)
+    let mut columns = Vec::new();
+    <P::Gives as WriteValue>::finish(builder, &mut columns);
+    columns.pop().expect("a flat result is one column")
 }
 
 /// The accumulators that there are, by number of the group.

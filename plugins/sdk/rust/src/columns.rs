@@ -49,12 +49,19 @@
 //! Invariant: each builder ends with a value for every row of the batch, or with one for every row that is kept; values
 //! of the others are taken out. There is one output; rows neither multiply nor change places.
 
-use crate::input::{InputColumn, ReadValue};
+mod lists;
+mod take;
+
+use crate::input::{self, InputColumn, Node, ReadValue};
 use crate::output::{OutputColumn, OutputSpec};
 use crate::plugin::{Opened, Shape};
 use crate::reject::Reject;
-use crate::wit::{self, Batch, Cardinality, Column, DataType, Transformed, Values, VarBytes};
-use crate::write::{DecimalField, Declared, TimestampField, WriteValue};
+use crate::types::Type;
+use crate::wit::{self, Batch, Cardinality, Column, Transformed};
+use crate::write::{DecimalField, Declared, Misfit, TimestampField, WriteValue};
+
+pub use lists::{ListView, Nullable};
+use take::take;
 
 /// One column of the batch. `T` is what a row has there: `f64`, `Option<&str>`, `Decimal` ...
 pub struct ColumnView<'a, T: ReadValue<'a>> {
@@ -117,6 +124,7 @@ impl<'a, N: FixedWidth> ColumnView<'a, Option<N>> {
 /// One column of the answer.
 pub struct ColumnBuilder<T: WriteValue> {
     name: &'static str,
+    of: Type,
     builder: T::Builder,
 }
 
@@ -135,7 +143,7 @@ impl<T: WriteValue> ColumnBuilder<T> {
     /// # Errors
     /// The [`Reject`] for the value's row.
     pub fn check(&self, value: &T) -> Result<(), Reject> {
-        value.check(&self.builder).map_err(|misfit| misfit.in_column(self.name))
+        value.check(&self.builder).map_err(|misfit: Misfit| misfit.inside(self.name).reject())
     }
 
     /// Adds the next value.
@@ -218,7 +226,7 @@ impl Rows {
 
     fn finish<O: OutputColumns>(mut self, output: O) -> Transformed {
         let kept: Vec<u32> = self.kept().map(|row| row as u32).collect();
-        let columns = output.finish().into_iter().map(|column| column.of(&kept, self.count)).collect();
+        let columns = output.finish().into_iter().flat_map(|column| column.of(&kept, self.count)).collect();
         let selection = if kept.len() == self.count { wit::Selection::All } else { wit::Selection::Rows(kept.clone()) };
         let rows = wit::OutputRows { output: 0, selection, columns };
         self.rejects.sort_by_key(|reject| reject.row);
@@ -235,8 +243,8 @@ impl Rows {
 pub trait InputColumns<'a>: Sized {
     fn columns() -> Vec<InputColumn>;
 
-    /// `types` are those of [`columns`](Self::columns), in that order.
-    fn bind(batch: &'a Batch, types: &[DataType]) -> Self;
+    /// The nodes are those of [`columns`](Self::columns), in that order, of `rows` rows.
+    fn bind(nodes: &[&Node<'a, '_>], rows: usize) -> Self;
 }
 
 /// The columns that a function writes. Derived: one [`ColumnBuilder`] per column.
@@ -253,7 +261,7 @@ pub trait OutputColumns: Sized {
     }
 
     /// `types` are those of [`columns`](Self::columns), in that order; `rows`: of the batch.
-    fn new(types: &[DataType], rows: usize) -> Self;
+    fn new(types: &[Type], rows: usize) -> Self;
 
     fn finish(self) -> Vec<Finished>;
 }
@@ -264,7 +272,7 @@ impl OutputColumns for () {
         Vec::new()
     }
 
-    fn new(_: &[DataType], _: usize) {}
+    fn new(_: &[Type], _: usize) {}
 
     fn finish(self) -> Vec<Finished> {
         Vec::new()
@@ -274,12 +282,12 @@ impl OutputColumns for () {
 /// A field of [`InputColumns`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a view of a column",
-    note = "fields are ColumnView<'a, T>; columns are read as ColumnView<'a, f64>, ColumnView<'a, Option<&'a str>> and so on"
+    note = "fields are ColumnView<'a, T>; columns are read as ColumnView<'a, f64>, ColumnView<'a, Option<&'a str>> and so on, lists as ListView<'a, ColumnView<'a, f64>>, structs as a struct with #[derive(InputColumns)]"
 )]
 pub trait ViewField<'a>: Sized {
     fn declared(name: &'static str) -> InputColumn;
 
-    fn bind(column: &'a Column, data_type: &DataType, rows: usize) -> Self;
+    fn bind(node: &Node<'a, '_>, rows: usize) -> Self;
 }
 
 impl<'a, T: ReadValue<'a>> ViewField<'a> for ColumnView<'a, T> {
@@ -287,8 +295,8 @@ impl<'a, T: ReadValue<'a>> ViewField<'a> for ColumnView<'a, T> {
         InputColumn::of::<T>(name)
     }
 
-    fn bind(column: &'a Column, data_type: &DataType, rows: usize) -> Self {
-        Self { column: T::bind(column, data_type), rows }
+    fn bind(node: &Node<'a, '_>, rows: usize) -> Self {
+        Self { column: T::bind(node), rows }
     }
 }
 
@@ -300,7 +308,7 @@ impl<'a, T: ReadValue<'a>> ViewField<'a> for ColumnView<'a, T> {
 pub trait BuilderField: Sized {
     fn declared(name: &'static str, declared: Declared) -> OutputColumn;
 
-    fn new(name: &'static str, data_type: &DataType, rows: usize) -> Self;
+    fn new(name: &'static str, of: &Type, rows: usize) -> Self;
 
     fn finish(self) -> Finished;
 }
@@ -310,29 +318,37 @@ impl<T: WriteValue> BuilderField for ColumnBuilder<T> {
         OutputColumn::of::<T>(name, declared)
     }
 
-    fn new(name: &'static str, data_type: &DataType, rows: usize) -> Self {
-        Self { name, builder: T::builder(data_type, rows) }
+    fn new(name: &'static str, of: &Type, rows: usize) -> Self {
+        Self { name, of: of.clone(), builder: T::builder(of, rows) }
     }
 
     fn finish(self) -> Finished {
-        Finished { name: self.name, values: self.len(), column: T::finish(self.builder) }
+        let (values, mut columns) = (self.len(), Vec::new());
+        T::finish(self.builder, &mut columns);
+        Finished { name: self.name, of: self.of, values, columns }
     }
 }
 
 /// A column that nothing more is added to.
 pub struct Finished {
     name: &'static str,
+    of: Type,
     values: usize,
-    column: Column,
+    /// Its own, and those in it.
+    columns: Vec<Column>,
 }
 
 impl Finished {
     /// The column with the values of the rows that are kept.
-    fn of(self, kept: &[u32], rows: usize) -> Column {
-        let Self { name, values, column } = self;
+    fn of(self, kept: &[u32], rows: usize) -> Vec<Column> {
+        let Self { name, of, values, columns } = self;
         match values {
-            values if values == kept.len() => column,
-            values if values == rows => taken(column, kept),
+            values if values == kept.len() => columns,
+            values if values == rows => {
+                let mut taken = Vec::with_capacity(columns.len());
+                take(&mut columns.into_iter(), &of, kept, &mut taken);
+                taken
+            }
             values => panic!(
                 "column `{name}`: {values} values for {rows} rows, of which {} are kept; push one for each row, or one for \
                  each that is kept",
@@ -340,48 +356,6 @@ impl Finished {
             ),
         }
     }
-}
-
-fn taken(column: Column, kept: &[u32]) -> Column {
-    let validity = column.validity.map(|bits| bits_of(&bits, kept));
-    macro_rules! numbers {
-        ($values:ident, $($variant:ident)*) => {
-            match $values {
-                $(Values::$variant(values) => {
-                    Values::$variant(kept.iter().map(|row| values[*row as usize]).collect())
-                })*
-                Values::Bits(bits) => Values::Bits(bits_of(&bits, kept)),
-                Values::Decimal128(halves) => {
-                    let pair = |row: &u32| [halves[2 * *row as usize], halves[2 * *row as usize + 1]];
-                    Values::Decimal128(kept.iter().flat_map(pair).collect())
-                }
-                Values::Bytes(bytes) => Values::Bytes(bytes_of(&bytes, kept)),
-                nested @ (Values::ListOffsets(_) | Values::Nothing) => nested,
-            }
-        };
-    }
-    let values = column.values;
-    let values = numbers!(values, Int8 Int16 Int32 Int64 Uint8 Uint16 Uint32 Uint64 Float32 Float64);
-    Column { validity, values }
-}
-
-fn bits_of(bits: &[u8], kept: &[u32]) -> Vec<u8> {
-    let mut taken = vec![0; kept.len().div_ceil(8)];
-    for (at, row) in kept.iter().enumerate() {
-        taken[at / 8] |= (bits[*row as usize / 8] >> (row % 8) & 1) << (at % 8);
-    }
-    taken
-}
-
-fn bytes_of(bytes: &VarBytes, kept: &[u32]) -> VarBytes {
-    let mut taken = VarBytes { offsets: vec![0], data: Vec::new() };
-    for row in kept {
-        let [begin, end] = [*row as usize, *row as usize + 1].map(|at| bytes.offsets[at] as usize);
-        taken.data.extend_from_slice(&bytes.data[begin..end]);
-        // No longer than what it is taken from.
-        taken.offsets.push(taken.data.len() as i32);
-    }
-    taken
 }
 
 fn shape_of<'a, I: InputColumns<'a>, O: OutputColumns>() -> Shape {
@@ -407,7 +381,8 @@ pub fn each<'a, C, I: InputColumns<'a>, O: OutputColumns>(
 ) -> Transformed {
     let count = batch.rows as usize;
     let (mut output, mut rows) = (O::new(&opened.writes[0], count), Rows::new(count));
-    function(I::bind(batch, &opened.reads), &mut output, &mut rows);
+    let nodes = input::nodes(batch, &opened.reads);
+    function(I::bind(&nodes.iter().collect::<Vec<_>>(), count), &mut output, &mut rows);
     rows.finish(output)
 }
 

@@ -55,7 +55,7 @@
 //! that may be made twice.
 
 use crate::http::{self, FetchError, Fetched, Request, Response};
-use crate::input::Input;
+use crate::input::{self, Input};
 use crate::plugin::{Opened, Shape, shape_of};
 use crate::reject::Reject;
 use crate::returned::{Collector, Returned};
@@ -138,7 +138,7 @@ pub fn each<'a, C, E: Input<'a>, Q: Asked, R: Returned>(
     opened: &'a Opened<C>,
     batch: &'a Batch,
 ) -> Transformed {
-    let columns = E::bind(batch, opened.reads());
+    let columns = input::bind::<E>(batch, opened.reads());
     let mut collector = Collector::new(opened.writes(), batch.rows as usize);
     let mut requests = Vec::new();
     let mut rows = Vec::with_capacity(batch.rows as usize);

@@ -5,21 +5,66 @@
 
 use crate::decimal::Decimal;
 use crate::time::{Date, Timestamp, Unit};
+use crate::types::{Part, Type, Unfit, type_name};
 use crate::wit::{Batch, Column, DataType, Values};
 
-/// One column that a row type reads.
+/// One column that a row type reads, or one field of a struct in a column.
 pub struct InputColumn {
     pub name: &'static str,
     /// The type that the struct's field takes, as a manifest writes it.
     pub wants: &'static str,
-    pub fits: fn(&DataType) -> bool,
+    pub unfit: fn(&Type) -> Option<Unfit>,
     pub nullable: bool,
 }
 
 impl InputColumn {
     pub fn of<'a, T: ReadValue<'a>>(name: &'static str) -> Self {
-        Self { name, wants: T::WANTS, fits: T::fits, nullable: T::NULLABLE }
+        Self { name, wants: T::WANTS, unfit: T::unfit, nullable: T::NULLABLE }
     }
+
+    /// Why a column that is there cannot be read as this one.
+    pub fn misfit(&self, found: &Part) -> Option<Unfit> {
+        let nulls = || {
+            let wants = self.wants;
+            let message = format!(
+                "may be null, the plugin reads {wants} without nulls; make the field an Option or the column not null"
+            );
+            (found.nullable && !self.nullable).then(|| Unfit::here(message))
+        };
+        (self.unfit)(&found.of).or_else(nulls)
+    }
+}
+
+/// A column of a batch, with those in it.
+pub struct Node<'a, 't> {
+    pub column: &'a Column,
+    pub of: &'t Type,
+    pub children: Vec<Node<'a, 't>>,
+}
+
+impl<'a, 't> Node<'a, 't> {
+    fn next(columns: &mut std::slice::Iter<'a, Column>, of: &'t Type) -> Self {
+        let column = columns.next().expect("the host sends every column that `describe` agreed on");
+        let children = of.children.iter().map(|child| Self::next(columns, &child.of)).collect();
+        Self { column, of, children }
+    }
+
+    /// The fields of a struct that are read, in that order.
+    pub fn fields(&self, columns: &[InputColumn]) -> Vec<&Self> {
+        let place = |column: &InputColumn| self.of.children.iter().position(|child| child.name == column.name);
+        columns.iter().map(|column| &self.children[place(column).expect("`describe` found the field")]).collect()
+    }
+}
+
+/// The columns of a batch, of these types.
+pub fn nodes<'a, 't>(batch: &'a Batch, types: &'t [Type]) -> Vec<Node<'a, 't>> {
+    let mut columns = batch.columns.iter();
+    types.iter().map(|of| Node::next(&mut columns, of)).collect()
+}
+
+/// A batch's columns as rows of `E`; `types` are those of its columns, in that order.
+pub fn bind<'a, E: Input<'a>>(batch: &'a Batch, types: &[Type]) -> E::Columns {
+    E::bind(&nodes(batch, types).iter().collect::<Vec<_>>())
 }
 
 /// A row type that a function takes. Derived: one field per column.
@@ -33,8 +78,8 @@ pub trait Input<'a>: Sized {
 
     fn columns() -> Vec<InputColumn>;
 
-    /// `types` are those of [`columns`](Self::columns), in that order.
-    fn bind(batch: &'a Batch, types: &[DataType]) -> Self::Columns;
+    /// The nodes are those of [`columns`](Self::columns), in that order.
+    fn bind(nodes: &[&Node<'a, '_>]) -> Self::Columns;
 
     fn read(columns: &Self::Columns, row: usize) -> Self;
 }
@@ -42,7 +87,7 @@ pub trait Input<'a>: Sized {
 /// A field's type: how one value is read from its column.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type that a column can be read as",
-    note = "columns are read as bool, i8 to i64, u8 to u64, f32, f64, &str, String, &[u8], Vec<u8>, Date, Timestamp, Decimal, and Option of these where values may be null"
+    note = "columns are read as bool, i8 to i64, u8 to u64, f32, f64, &str, String, &[u8], Vec<u8>, Date, Timestamp, Decimal, a struct with #[derive(Input)], Vec of these, and Option of these where values may be null"
 )]
 pub trait ReadValue<'a>: Sized {
     type Column;
@@ -51,18 +96,32 @@ pub trait ReadValue<'a>: Sized {
 
     fn fits(data_type: &DataType) -> bool;
 
-    fn bind(column: &'a Column, data_type: &DataType) -> Self::Column;
+    /// Why a column of this type cannot be read so.
+    fn unfit(found: &Type) -> Option<Unfit> {
+        let message = || format!("is {}, the plugin reads {}", type_name(found), Self::WANTS);
+        (!Self::fits(&found.data_type)).then(|| Unfit::here(message()))
+    }
+
+    fn bind(node: &Node<'a, '_>) -> Self::Column;
 
     fn read(column: &Self::Column, row: usize) -> Self;
 }
 
+/// What a list may have for items: every field's type but `u8`, of which a `Vec` is a `binary`; `Vec<Option<u8>>` reads a
+/// list of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a type that an item of a list can be read as",
+    note = "columns are read as bool, i8 to i64, u8 to u64, f32, f64, &str, String, &[u8], Vec<u8>, Date, Timestamp, Decimal, a struct with #[derive(Input)], Vec of these, and Option of these where values may be null"
+)]
+pub trait ReadItem<'a>: ReadValue<'a> {}
+
 /// A host that sends other buffers than agreed breaks the contract, and the call with it.
 #[cold]
-fn broken(wants: &str) -> ! {
+pub(crate) fn broken(wants: &str) -> ! {
     panic!("the host sent a column that is not {wants}, although `describe` agreed on it")
 }
 
-fn bit(bits: &[u8], row: usize) -> bool {
+pub(crate) fn bit(bits: &[u8], row: usize) -> bool {
     bits[row / 8] >> (row % 8) & 1 == 1
 }
 
@@ -75,8 +134,12 @@ impl<'a, T: ReadValue<'a>> ReadValue<'a> for Option<T> {
         T::fits(data_type)
     }
 
-    fn bind(column: &'a Column, data_type: &DataType) -> Self::Column {
-        (column.validity.as_deref(), T::bind(column, data_type))
+    fn unfit(found: &Type) -> Option<Unfit> {
+        T::unfit(found)
+    }
+
+    fn bind(node: &Node<'a, '_>) -> Self::Column {
+        (node.column.validity.as_deref(), T::bind(node))
     }
 
     #[inline]
@@ -98,8 +161,8 @@ macro_rules! read_number {
                 matches!(data_type, DataType::$data_type)
             }
 
-            fn bind(column: &'a Column, _: &DataType) -> Self::Column {
-                let Values::$variant(values) = &column.values else { broken($name) };
+            fn bind(node: &Node<'a, '_>) -> Self::Column {
+                let Values::$variant(values) = &node.column.values else { broken($name) };
                 values
             }
 
@@ -131,8 +194,8 @@ impl<'a> ReadValue<'a> for bool {
         matches!(data_type, DataType::Boolean)
     }
 
-    fn bind(column: &'a Column, _: &DataType) -> Self::Column {
-        let Values::Bits(bits) = &column.values else { broken("bool") };
+    fn bind(node: &Node<'a, '_>) -> Self::Column {
+        let Values::Bits(bits) = &node.column.values else { broken("bool") };
         bits
     }
 
@@ -180,8 +243,8 @@ macro_rules! read_bytes {
                 matches!(data_type, DataType::$data_type)
             }
 
-            fn bind(column: &'a Column, _: &DataType) -> Self::Column {
-                Bytes::bind(column, $name)
+            fn bind(node: &Node<'a, '_>) -> Self::Column {
+                Bytes::bind(node.column, $name)
             }
 
             #[inline]
@@ -207,8 +270,8 @@ impl<'a> ReadValue<'a> for Date {
         matches!(data_type, DataType::Date)
     }
 
-    fn bind(column: &'a Column, _: &DataType) -> Self::Column {
-        let Values::Int32(days) = &column.values else { broken("date") };
+    fn bind(node: &Node<'a, '_>) -> Self::Column {
+        let Values::Int32(days) = &node.column.values else { broken("date") };
         days
     }
 
@@ -226,8 +289,8 @@ impl<'a> ReadValue<'a> for Timestamp {
         matches!(data_type, DataType::Timestamp(_))
     }
 
-    fn bind(column: &'a Column, data_type: &DataType) -> Self::Column {
-        let (Values::Int64(counts), DataType::Timestamp(declared)) = (&column.values, data_type) else {
+    fn bind(node: &Node<'a, '_>) -> Self::Column {
+        let (Values::Int64(counts), DataType::Timestamp(declared)) = (&node.column.values, &node.of.data_type) else {
             broken("timestamp")
         };
         (counts, declared.unit.into())
@@ -247,8 +310,9 @@ impl<'a> ReadValue<'a> for Decimal {
         matches!(data_type, DataType::Decimal128(declared) if (0..=38).contains(&declared.scale))
     }
 
-    fn bind(column: &'a Column, data_type: &DataType) -> Self::Column {
-        let (Values::Decimal128(halves), DataType::Decimal128(declared)) = (&column.values, data_type) else {
+    fn bind(node: &Node<'a, '_>) -> Self::Column {
+        let (Values::Decimal128(halves), DataType::Decimal128(declared)) = (&node.column.values, &node.of.data_type)
+        else {
             broken("decimal")
         };
         (halves, declared.scale.unsigned_abs())

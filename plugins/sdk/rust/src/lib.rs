@@ -41,6 +41,8 @@
 //! it is), each plain or in a `Result<_, Reject>`. `name` and `version` are those of the crate unless the attribute
 //! gives others.
 //!
+//! Lists are `Vec`s and structs are structs with the same derive: [`mod@nested`].
+//!
 //! Rows go to several outputs where the row is an enum, and a function may take whole columns instead of rows:
 //! [`mod@columns`].
 //!
@@ -99,6 +101,7 @@ pub mod http;
 pub mod input;
 pub mod json;
 pub mod log;
+pub mod nested;
 pub mod output;
 pub mod plugin;
 pub mod process;
@@ -129,9 +132,10 @@ pub use weir_sdk_derive::{
 /// What a plugin's `use` line needs.
 pub mod prelude {
     pub use crate::aggregate::Aggregate;
-    pub use crate::columns::{ColumnBuilder, ColumnView, Rows};
+    pub use crate::columns::{ColumnBuilder, ColumnView, ListView, Nullable, Rows};
     pub use crate::enrich::Answers;
     pub use crate::http::{FetchError, Method, Request, Response, encode};
+    pub use crate::nested::Items;
     pub use crate::process::{NoTimer, Process, Timers};
     pub use crate::state::{List, Map, Value};
     pub use crate::{Config, Date, Decimal, Input, InputColumns, Output, OutputColumns};

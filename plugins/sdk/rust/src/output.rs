@@ -4,15 +4,16 @@
 //! the same number of rows.
 
 use crate::reject::Reject;
-use crate::wit::{self, Column, DataType};
-use crate::write::{Declared, WriteValue};
+use crate::types::{Type, Unfit};
+use crate::wit::{self, Column};
+use crate::write::{Declared, Misfit, WriteValue};
 
 /// One column that a row type writes.
 pub struct OutputColumn {
     pub name: &'static str,
     pub nullable: bool,
     declared: Declared,
-    data_type: fn(Declared, Option<&DataType>) -> Result<DataType, String>,
+    data_type: fn(Declared, Option<&Type>) -> Result<Type, Unfit>,
 }
 
 impl OutputColumn {
@@ -24,7 +25,7 @@ impl OutputColumn {
     ///
     /// # Errors
     /// When neither the field's attribute nor its namesake says it.
-    pub fn data_type(&self, namesake: Option<&DataType>) -> Result<DataType, String> {
+    pub fn data_type(&self, namesake: Option<&Type>) -> Result<Type, Unfit> {
         (self.data_type)(self.declared, namesake)
     }
 }
@@ -59,13 +60,16 @@ pub trait OutputRow: Sized {
     }
 
     /// `types` are those of [`columns`](Self::columns), in that order.
-    fn builders(types: &[DataType], rows: usize) -> Self::Builders;
+    fn builders(types: &[Type], rows: usize) -> Self::Builders;
 
     /// # Errors
-    /// A [`Reject`] when a value does not fit its column.
-    fn check(&self, builders: &Self::Builders) -> Result<(), Reject>;
+    /// A [`Misfit`] when a value does not fit its column.
+    fn check(&self, builders: &Self::Builders) -> Result<(), Misfit>;
 
     fn push(self, builders: &mut Self::Builders);
+
+    /// Fills the place of a row that is null where it stands in a column.
+    fn fill(builders: &mut Self::Builders);
 
     fn finish(builders: Self::Builders) -> Vec<Column>;
 }
@@ -79,14 +83,14 @@ pub struct Sink<R: OutputRow> {
 }
 
 impl<R: OutputRow> Sink<R> {
-    pub fn new(types: &[DataType], rows: usize) -> Self {
+    pub fn new(types: &[Type], rows: usize) -> Self {
         Self { builders: R::builders(types, rows), selected: None, rows: 0 }
     }
 
     /// # Errors
     /// A [`Reject`] when a value does not fit its column.
     pub fn check(&self, row: &R) -> Result<(), Reject> {
-        row.check(&self.builders)
+        row.check(&self.builders).map_err(Misfit::reject)
     }
 
     #[inline]
@@ -123,7 +127,7 @@ pub trait Output: Sized {
     fn outputs() -> Vec<OutputSpec>;
 
     /// `types` has an entry per output, in the order of [`outputs`](Self::outputs).
-    fn sinks(types: &[Vec<DataType>], rows: usize) -> Self::Sinks;
+    fn sinks(types: &[Vec<Type>], rows: usize) -> Self::Sinks;
 
     /// # Errors
     /// A [`Reject`] when a value does not fit its column.
@@ -142,13 +146,15 @@ impl OutputRow for () {
         Vec::new()
     }
 
-    fn builders(_: &[DataType], _: usize) {}
+    fn builders(_: &[Type], _: usize) {}
 
-    fn check(&self, (): &()) -> Result<(), Reject> {
+    fn check(&self, (): &()) -> Result<(), Misfit> {
         Ok(())
     }
 
     fn push(self, (): &mut ()) {}
+
+    fn fill((): &mut ()) {}
 
     fn finish((): ()) -> Vec<Column> {
         Vec::new()
@@ -172,7 +178,7 @@ macro_rules! __only_output {
                 }]
             }
 
-            fn sinks(types: &[::std::vec::Vec<$crate::wit::DataType>], rows: usize) -> Self::Sinks {
+            fn sinks(types: &[::std::vec::Vec<$crate::types::Type>], rows: usize) -> Self::Sinks {
                 $crate::output::Sink::new(&types[0], rows)
             }
 

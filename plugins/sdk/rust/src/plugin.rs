@@ -4,11 +4,11 @@
 //! input. Native tests and the component go through the same code; only [`export`](crate::__export) is for wasm32.
 
 use crate::config::{self, Config};
-use crate::input::{Input, InputColumn};
+use crate::input::{self, Input, InputColumn};
 use crate::output::{Output, OutputColumn, OutputSpec};
 use crate::returned::{Collector, Returned};
-use crate::types::type_name;
-use crate::wit::{self, Batch, Cardinality, Contract, DataType, Fault, Field, Transformed};
+use crate::types::{Part, Type};
+use crate::wit::{self, Batch, Cardinality, Contract, Fault, Field, Transformed};
 
 /// A function with what `describe` tells of it. `#[transform]` implements it on a type of the function's name.
 pub trait Plugin {
@@ -34,8 +34,8 @@ pub struct Shape {
 /// A configuration and the types that it was opened for.
 pub struct Opened<C> {
     pub config: C,
-    pub(crate) reads: Vec<DataType>,
-    pub(crate) writes: Vec<Vec<DataType>>,
+    pub(crate) reads: Vec<Type>,
+    pub(crate) writes: Vec<Vec<Type>>,
 }
 
 pub(crate) fn shape_of<'a, E: Input<'a>, R: Returned>() -> Shape {
@@ -43,11 +43,11 @@ pub(crate) fn shape_of<'a, E: Input<'a>, R: Returned>() -> Shape {
 }
 
 impl<C> Opened<C> {
-    pub(crate) fn reads(&self) -> &[DataType] {
+    pub(crate) fn reads(&self) -> &[Type] {
         &self.reads
     }
 
-    pub(crate) fn writes(&self) -> &[Vec<DataType>] {
+    pub(crate) fn writes(&self) -> &[Vec<Type>] {
         &self.writes
     }
 }
@@ -68,7 +68,7 @@ pub fn each<'a, C, E: Input<'a>, R: Returned>(
     opened: &'a Opened<C>,
     batch: &'a Batch,
 ) -> Transformed {
-    let columns = E::bind(batch, &opened.reads);
+    let columns = input::bind::<E>(batch, &opened.reads);
     let mut collector = Collector::new(&opened.writes, batch.rows as usize);
     for row in 0..batch.rows {
         function(E::read(&columns, row as usize)).collect(row, &mut collector);
@@ -90,7 +90,7 @@ pub fn each_with<'a, C, E: Input<'a>, R: Returned>(
 /// # Errors
 /// Everything that does not fit, columns before configuration.
 pub fn describe<P: Plugin>(config: &str, input: &[Field]) -> Result<Contract, Vec<Fault>> {
-    let shape = P::shape();
+    let (shape, input) = (P::shape(), &Part::of_schema(input));
     let mut faults: Vec<Fault> = shape.reads.iter().filter_map(|column| read_fault(column, input)).collect();
     let mut outputs = Vec::new();
     for spec in &shape.outputs {
@@ -98,15 +98,19 @@ pub fn describe<P: Plugin>(config: &str, input: &[Field]) -> Result<Contract, Ve
             let message = format!("output `{}` is `keyed`, which only a #[process] plugin has a key for", spec.name);
             faults.push(Fault { config_path: None, column: None, message });
         }
-        let writes = spec.columns.iter().map(|column| written(column, spec, input));
-        let (writes, unfit): (Vec<_>, Vec<_>) = writes.partition(Result::is_ok);
-        faults.extend(unfit.into_iter().filter_map(Result::err));
+        let mut writes = Vec::new();
+        for column in &spec.columns {
+            match written(column, spec, input) {
+                Ok(part) => part.list_into(&mut writes),
+                Err(fault) => faults.push(fault),
+            }
+        }
         faults.extend(spec.drops.iter().filter(|name| field(input, name).is_none()).map(|name| {
             column_fault(name, format!("dropped by the plugin, not in its input (has: {})", names(input)))
         }));
         outputs.push(wit::Output {
             name: spec.name.into(),
-            writes: writes.into_iter().filter_map(Result::ok).collect(),
+            writes,
             drops: spec.drops.iter().map(|name| (*name).into()).collect(),
         });
     }
@@ -135,17 +139,22 @@ pub fn describe<P: Plugin>(config: &str, input: &[Field]) -> Result<Contract, Ve
 pub fn open<P: Plugin>(config: &str, input: &[Field]) -> Result<Opened<P::Config>, String> {
     let in_words = |faults: Vec<Fault>| faults.iter().map(fault_text).collect::<Vec<_>>().join("; ");
     let contract = describe::<P>(config, input).map_err(in_words)?;
-    let types = |fields: &[Field]| fields.iter().map(|field| field.data_type.clone()).collect();
     Ok(Opened {
         config: config::read(config).map_err(in_words)?,
-        reads: contract
-            .reads
-            .iter()
-            .filter_map(|name| field(input, name))
-            .map(|field| field.data_type.clone())
-            .collect(),
+        reads: types_of(&contract.reads, input),
         writes: contract.outputs.iter().map(|output| types(&output.writes)).collect(),
     })
+}
+
+/// The types of listed fields.
+pub(crate) fn types(fields: &[Field]) -> Vec<Type> {
+    Part::of_schema(fields).into_iter().map(|part| part.of).collect()
+}
+
+/// The types of the columns that are read.
+pub(crate) fn types_of(reads: &[String], input: &[Field]) -> Vec<Type> {
+    let input = Part::of_schema(input);
+    reads.iter().filter_map(|name| field(&input, name)).map(|part| part.of.clone()).collect()
 }
 
 /// A fault as one line: its place and its message.
@@ -163,48 +172,29 @@ pub(crate) fn column_fault(column: &str, message: String) -> Fault {
     Fault { config_path: None, column: Some(column.into()), message }
 }
 
-/// The top-level fields, without the children of nested ones.
-fn top_level(input: &[Field]) -> impl Iterator<Item = &Field> {
-    let mut nested = 0;
-    input.iter().filter(move |field| {
-        let outer = nested == 0;
-        nested = if outer { field.children } else { nested - 1 + field.children };
-        outer
-    })
+pub(crate) fn field<'a>(input: &'a [Part], name: &str) -> Option<&'a Part> {
+    input.iter().find(|part| part.name == name)
 }
 
-pub(crate) fn field<'a>(input: &'a [Field], name: &str) -> Option<&'a Field> {
-    top_level(input).find(|field| field.name == name)
+pub(crate) fn names(input: &[Part]) -> String {
+    input.iter().map(|part| part.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-pub(crate) fn names(input: &[Field]) -> String {
-    top_level(input).map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-pub(crate) fn read_fault(column: &InputColumn, input: &[Field]) -> Option<Fault> {
-    let InputColumn { name, wants, fits, nullable } = column;
-    let message = match field(input, name) {
+pub(crate) fn read_fault(column: &InputColumn, input: &[Part]) -> Option<Fault> {
+    let message = match field(input, column.name) {
         None => format!("read by the plugin, not in its input (has: {})", names(input)),
-        Some(field) if !fits(&field.data_type) => {
-            format!("is {}, the plugin reads {wants}", type_name(&field.data_type))
-        }
-        Some(field) if field.nullable && !nullable => {
-            format!(
-                "may be null, the plugin reads {wants} without nulls; make the field an Option or the column not null"
-            )
-        }
-        Some(_) => return None,
+        Some(part) => column.misfit(part)?.text(),
     };
-    Some(column_fault(name, message))
+    Some(column_fault(column.name, message))
 }
 
-pub(crate) fn written(column: &OutputColumn, spec: &OutputSpec, input: &[Field]) -> Result<Field, Fault> {
+pub(crate) fn written(column: &OutputColumn, spec: &OutputSpec, input: &[Part]) -> Result<Part, Fault> {
     if spec.columns.iter().filter(|other| other.name == column.name).count() > 1 {
         return Err(column_fault(column.name, "written twice by one row type".into()));
     }
-    let namesake = field(input, column.name).map(|field| &field.data_type);
-    let data_type = column.data_type(namesake).map_err(|lack| column_fault(column.name, lack))?;
-    Ok(Field { name: column.name.into(), data_type, nullable: column.nullable, children: 0 })
+    let namesake = field(input, column.name).map(|part| &part.of);
+    let of = column.data_type(namesake).map_err(|lack| column_fault(column.name, lack.text()))?;
+    Ok(Part { name: column.name.into(), nullable: column.nullable, of })
 }
 
 /// Sends the text of a panic to the host's log before the trap; without it the host would only see `unreachable`.

@@ -54,16 +54,17 @@
 use std::marker::PhantomData;
 
 use crate::config::{self, Config};
-use crate::input::Input;
+use crate::input::{self, Input};
 use crate::output::{Output, OutputSpec};
-use crate::plugin::{column_fault, fault_text, field, names, read_fault, written};
+use crate::plugin::{self, column_fault, fault_text, field, names, read_fault, written};
 use crate::process_bindings::exports::weir::plugin::process::{
     self as keyed, Contract, Firings, Keeps, Keys, Processed, Rows, TimeDomain, TimerAction, TimerChange,
 };
 use crate::returned::{Collector, Returned};
 use crate::state::{Held, State, StateSpec, StateTypes};
 use crate::time::Timestamp;
-use crate::wit::{DataType, Fault, Field};
+use crate::types::{Part, Type};
+use crate::wit::{Fault, Field};
 
 /// A keyed plugin. The type is its configuration; `#[process]` on the implementation exports it.
 pub trait Process: Config {
@@ -180,8 +181,8 @@ impl<T: Timer> Timers<T> {
 /// A configured plugin and the types that it was opened for.
 pub struct Opened<P> {
     plugin: P,
-    reads: Vec<DataType>,
-    writes: Vec<Vec<DataType>>,
+    reads: Vec<Type>,
+    writes: Vec<Vec<Type>>,
     states: Vec<StateTypes>,
 }
 
@@ -196,7 +197,7 @@ impl<P> Opened<P> {
 /// # Errors
 /// Everything that does not fit.
 pub fn describe<P: Process + Named>(text: &str, input: &[Field]) -> Result<Contract, Vec<Fault>> {
-    let reads = <P::Row as Input<'_>>::columns();
+    let (reads, input) = (<P::Row as Input<'_>>::columns(), &Part::of_schema(input));
     let mut faults: Vec<Fault> = reads.iter().filter_map(|column| read_fault(column, input)).collect();
     let outputs = P::Output::outputs().iter().map(|spec| output(spec, input, &mut faults)).collect();
     let states = P::State::declared().iter().map(|spec| state(spec, &mut faults)).collect();
@@ -223,13 +224,13 @@ pub fn describe<P: Process + Named>(text: &str, input: &[Field]) -> Result<Contr
     })
 }
 
-fn output(spec: &OutputSpec, input: &[Field], faults: &mut Vec<Fault>) -> keyed::Output {
+fn output(spec: &OutputSpec, input: &[Part], faults: &mut Vec<Fault>) -> keyed::Output {
     // A row of the key takes nobody's place.
     let below = if spec.keyed { &[][..] } else { input };
     let mut writes = Vec::new();
     for column in &spec.columns {
         match written(column, spec, below) {
-            Ok(field) => writes.push(field),
+            Ok(part) => part.list_into(&mut writes),
             Err(fault) => faults.push(fault),
         }
     }
@@ -250,13 +251,13 @@ fn state(spec: &StateSpec, faults: &mut Vec<Fault>) -> keyed::State {
         let mut fields = Vec::new();
         for column in columns {
             match column.data_type(None) {
-                Ok(data_type) => {
-                    fields.push(Field { name: column.name.into(), data_type, nullable: column.nullable, children: 0 });
+                Ok(of) => {
+                    Part { name: column.name.into(), nullable: column.nullable, of }.list_into(&mut fields);
                 }
                 Err(lack) => faults.push(Fault {
                     config_path: None,
                     column: None,
-                    message: format!("state `{}`: `{}` {lack}", spec.name, column.name),
+                    message: format!("state `{}`: {}", spec.name, lack.within(column.name).text()),
                 }),
             }
         }
@@ -273,12 +274,11 @@ fn state(spec: &StateSpec, faults: &mut Vec<Fault>) -> keyed::State {
 pub fn open<P: Process + Named>(text: &str, input: &[Field]) -> Result<Opened<P>, String> {
     let in_words = |faults: Vec<Fault>| faults.iter().map(fault_text).collect::<Vec<_>>().join("; ");
     let contract = describe::<P>(text, input).map_err(in_words)?;
-    let types = |fields: &[Field]| fields.iter().map(|field| field.data_type.clone()).collect::<Vec<_>>();
+    let types = plugin::types;
     let states = contract.states.iter();
-    let reads = contract.reads.iter().filter_map(|name| field(input, name));
     Ok(Opened {
         plugin: config::read(text).map_err(in_words)?,
-        reads: reads.map(|field| field.data_type.clone()).collect(),
+        reads: plugin::types_of(&contract.reads, input),
         writes: contract.outputs.iter().map(|output| types(&output.writes)).collect(),
         states: states
             .map(|state| StateTypes { map_key: types(&state.map_key), columns: types(&state.columns) })
@@ -288,7 +288,7 @@ pub fn open<P: Process + Named>(text: &str, input: &[Field]) -> Result<Opened<P>
 
 /// Answers `process`.
 pub fn process<P: Process>(opened: &Opened<P>, keys: Keys, rows: Rows) -> Processed {
-    let columns = <P::Row as Input<'_>>::bind(&rows.batch, &opened.reads);
+    let columns = input::bind::<P::Row>(&rows.batch, &opened.reads);
     call(opened, keys, rows.batch.rows, |row, step| {
         let (key, time_us) = (rows.key[row as usize], rows.event_time_us[row as usize]);
         step.at(key, time_us, |state, timers, collector| {

@@ -2,7 +2,8 @@
 
 use crate::output::Output;
 use crate::reject::Reject;
-use crate::wit::{self, Cardinality, DataType};
+use crate::types::Type;
+use crate::wit::{self, Cardinality};
 
 /// A function's return type.
 #[diagnostic::on_unimplemented(
@@ -88,7 +89,7 @@ pub struct Collector<O: Output> {
 
 impl<O: Output> Collector<O> {
     /// `types`: those of each output's columns; `rows`: of the batch.
-    pub fn new(types: &[Vec<DataType>], rows: usize) -> Self {
+    pub fn new(types: &[Vec<Type>], rows: usize) -> Self {
         Self { sinks: O::sinks(types, rows), rejects: Vec::new() }
     }
 

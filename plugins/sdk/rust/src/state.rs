@@ -10,6 +10,7 @@ use std::ops::{Deref, DerefMut, Range};
 
 use crate::output::OutputColumn;
 use crate::process_bindings::exports::weir::plugin::process::{Entries, StateChange, StateKind};
+use crate::types::Type;
 use crate::wit::{Batch, Column, DataType};
 use crate::write::Declared;
 
@@ -57,20 +58,22 @@ impl StateSpec {
 /// The types of one state's columns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateTypes {
-    pub map_key: Vec<DataType>,
-    pub columns: Vec<DataType>,
+    pub map_key: Vec<Type>,
+    pub columns: Vec<Type>,
 }
 
 impl StateTypes {
     /// The columns of no entries.
     pub fn empty_columns(&self) -> Vec<Column> {
-        self.map_key.iter().chain(&self.columns).map(empty_column).collect()
+        let mut columns = Vec::new();
+        self.map_key.iter().chain(&self.columns).for_each(|of| push_empty(of, &mut columns));
+        columns
     }
 }
 
-fn empty_column(data_type: &DataType) -> Column {
+fn push_empty(of: &Type, columns: &mut Vec<Column>) {
     use crate::wit::{Values, VarBytes};
-    let values = match data_type {
+    let values = match &of.data_type {
         DataType::Boolean => Values::Bits(Vec::new()),
         DataType::Int8 => Values::Int8(Vec::new()),
         DataType::Int16 => Values::Int16(Vec::new()),
@@ -84,9 +87,11 @@ fn empty_column(data_type: &DataType) -> Column {
         DataType::Float64 => Values::Float64(Vec::new()),
         DataType::Decimal128(_) => Values::Decimal128(Vec::new()),
         DataType::Utf8 | DataType::Binary => Values::Bytes(VarBytes { offsets: vec![0], data: Vec::new() }),
-        DataType::ListOf | DataType::StructOf => unreachable!("entries are flat"),
+        DataType::ListOf => Values::ListOffsets(vec![0]),
+        DataType::StructOf => Values::Nothing,
     };
-    Column { validity: None, values }
+    columns.push(Column { validity: None, values });
+    of.children.iter().for_each(|child| push_empty(&child.of, columns));
 }
 
 /// One state of all keys of a call, a map's key columns apart.
@@ -100,6 +105,7 @@ impl Held {
     pub fn of(entries: Entries, types: &StateTypes) -> Self {
         let Entries { offsets, mut columns } = entries;
         let rows = offsets.last().copied().unwrap_or_default();
+        // A map's key has no lists and structs: a column for each field.
         let rest = columns.split_off(types.map_key.len());
         Self { offsets, map_key: Batch { rows, columns }, columns: Batch { rows, columns: rest } }
     }

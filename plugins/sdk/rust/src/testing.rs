@@ -1,7 +1,7 @@
 //! Whole batches through a plugin in a native test: `describe`, `open` and `process` as the host calls them.
 //!
 //! Cells are text, so that a test reads like a table: numbers and decimals as usual, `true` and `false`, dates as
-//! days since 1970, timestamps as the count of the column's unit. Deliberately not fast.
+//! days since 1970, timestamps as the count of the column's unit, lists and structs as JSON of such. Deliberately not fast.
 //!
 //! ```
 //! use weir_sdk::prelude::*;
@@ -29,16 +29,17 @@
 
 pub mod aggregate;
 pub mod keyed;
+mod nested;
 
 use std::str::FromStr;
 
 use crate::decimal::Decimal;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::http::{self, Fetched, Request};
-use crate::input::ReadValue;
+use crate::input::{Node, ReadValue};
 use crate::plugin::{self, Opened, Plugin};
 use crate::time::{Date, Timestamp, Unit};
-use crate::types::{SIMPLE_TYPES, type_name};
+use crate::types::{ITEM, Part, SIMPLE_TYPES, Type, type_name};
 use crate::wit::{self, Batch, Column, Contract, DataType, DecimalType, Field, TimeUnit, TimestampType};
 use crate::write::WriteValue;
 
@@ -49,7 +50,7 @@ pub type Cell = Option<String>;
 pub struct Instance<P: Plugin> {
     opened: Opened<P::Config>,
     contract: Contract,
-    input: Vec<Field>,
+    input: Vec<Part>,
 }
 
 /// What one batch became.
@@ -80,10 +81,10 @@ impl<P: Plugin> Instance<P> {
     /// # Panics
     /// When a type is not one that a manifest can write.
     pub fn open(config: &str, columns: &[(&str, &str)]) -> Result<Self, Vec<String>> {
-        let input: Vec<Field> = columns.iter().map(|(name, text)| column_of(name, text)).collect();
+        let (input, fields) = schema(columns);
         let in_words = |faults: Vec<wit::Fault>| faults.iter().map(plugin::fault_text).collect::<Vec<_>>();
-        let contract = plugin::describe::<P>(config, &input).map_err(in_words)?;
-        let opened = plugin::open::<P>(config, &input).map_err(|fault| vec![fault])?;
+        let contract = plugin::describe::<P>(config, &fields).map_err(in_words)?;
+        let opened = plugin::open::<P>(config, &fields).map_err(|fault| vec![fault])?;
         Ok(Self { opened, contract, input })
     }
 
@@ -121,13 +122,14 @@ impl<P: Plugin> Instance<P> {
 }
 
 /// The columns that a plugin reads of these rows.
-fn batch<R: AsRef<[Option<C>]>, C: AsRef<str>>(reads: &[String], input: &[Field], rows: &[R]) -> Batch {
-    let read = reads.iter().map(|name| {
+fn batch<R: AsRef<[Option<C>]>, C: AsRef<str>>(reads: &[String], input: &[Part], rows: &[R]) -> Batch {
+    let mut columns = Vec::new();
+    for name in reads {
         let at = input.iter().position(|field| field.name == *name).expect("describe() found the column");
         let cells: Vec<Option<&str>> = rows.iter().map(|row| row.as_ref()[at].as_ref().map(C::as_ref)).collect();
-        encode(&input[at], &cells)
-    });
-    Batch { rows: u32::try_from(rows.len()).expect("a batch of u32 rows"), columns: read.collect() }
+        encode(&input[at], &cells, &mut columns);
+    }
+    Batch { rows: u32::try_from(rows.len()).expect("a batch of u32 rows"), columns }
 }
 
 /// What a call answered; `outputs` are names and written columns.
@@ -140,8 +142,7 @@ fn outcome(outputs: &[(&str, &[Field])], transformed: &wit::Transformed, input_r
             wit::Selection::All => (0..input_rows).collect(),
             wit::Selection::Rows(selected) => selected.clone(),
         };
-        let fields = writes.iter().zip(&rows.columns);
-        let columns: Vec<Vec<Cell>> = fields.map(|(field, column)| decode(field, column, sources.len())).collect();
+        let columns = decode_all(&Part::of_schema(writes), &rows.columns, sources.len());
         let rows = (0..sources.len()).map(|row| columns.iter().map(|column| column[row].clone()).collect());
         Table { name: (*name).to_owned(), rows: rows.collect(), sources }
     };
@@ -174,17 +175,36 @@ impl Outcome {
     }
 }
 
-fn column_of(name: &str, text: &str) -> Field {
-    let (text, nullable) = text.strip_suffix('!').map_or((text, true), |text| (text, false));
-    let data_type = type_of(text.trim()).unwrap_or_else(|| panic!("column `{name}`: {text:?} is not a column type"));
-    Field { name: name.into(), data_type, nullable, children: 0 }
+/// Columns by name and type, and as they are listed.
+fn schema(columns: &[(&str, &str)]) -> (Vec<Part>, Vec<Field>) {
+    let parts: Vec<Part> = columns.iter().map(|(name, text)| column_of(name, text)).collect();
+    let mut fields = Vec::new();
+    parts.iter().for_each(|part| part.list_into(&mut fields));
+    (parts, fields)
 }
 
-fn type_of(text: &str) -> Option<DataType> {
+fn column_of(name: &str, text: &str) -> Part {
+    part_of(name, text).unwrap_or_else(|| panic!("column `{name}`: {text:?} is not a column type"))
+}
+
+fn part_of(name: &str, text: &str) -> Option<Part> {
+    let (text, nullable) = text.trim().strip_suffix('!').map_or((text, true), |text| (text, false));
+    Some(Part { name: name.into(), nullable, of: type_of(text.trim())? })
+}
+
+fn type_of(text: &str) -> Option<Type> {
     if let Some((_, simple)) = SIMPLE_TYPES.iter().find(|(name, _)| *name == text) {
-        return Some(simple.clone());
+        return Some(simple.clone().into());
     }
     let (name, arguments) = text.strip_suffix(')')?.split_once('(')?;
+    match name {
+        "list" => part_of(ITEM, arguments).map(|item| Type::list(item.nullable, item.of)),
+        "struct" => nested::fields_of(arguments).map(Type::structure),
+        _ => flat_type_of(name, arguments).map(Type::from),
+    }
+}
+
+fn flat_type_of(name: &str, arguments: &str) -> Option<DataType> {
     let (first, second) =
         arguments.split_once(',').map_or((arguments.trim(), None), |(a, b)| (a.trim(), Some(b.trim())));
     match name {
@@ -202,15 +222,23 @@ fn type_of(text: &str) -> Option<DataType> {
     }
 }
 
-fn encode(field: &Field, cells: &[Option<&str>]) -> Column {
+fn encode(field: &Part, cells: &[Option<&str>], columns: &mut Vec<Column>) {
+    match &field.of.data_type {
+        DataType::ListOf => nested::encode_lists(field, cells, columns),
+        DataType::StructOf => nested::encode_structs(field, cells, columns),
+        _ => columns.push(encode_flat(field, cells)),
+    }
+}
+
+fn encode_flat(field: &Part, cells: &[Option<&str>]) -> Column {
     fn parsed<T: FromStr>(text: &str) -> Option<T> {
         text.parse().ok()
     }
-    let unit = match &field.data_type {
+    let unit = match &field.of.data_type {
         DataType::Timestamp(declared) => Unit::from(declared.unit),
         _ => Unit::Second,
     };
-    match &field.data_type {
+    match &field.of.data_type {
         DataType::Boolean => written::<bool>(field, cells, parsed),
         DataType::Int8 => written::<i8>(field, cells, parsed),
         DataType::Int16 => written::<i16>(field, cells, parsed),
@@ -229,32 +257,51 @@ fn encode(field: &Field, cells: &[Option<&str>]) -> Column {
             written::<Timestamp>(field, cells, |text| text.parse().ok().map(|count| Timestamp::new(count, unit)))
         }
         DataType::Decimal128(_) => written::<Decimal>(field, cells, parsed),
-        DataType::ListOf | DataType::StructOf => panic!("column `{}`: nested types do not cross yet", field.name),
+        DataType::ListOf | DataType::StructOf => unreachable!("it is flat"),
     }
 }
 
-fn written<T: WriteValue>(field: &Field, cells: &[Option<&str>], parse: impl Fn(&str) -> Option<T>) -> Column {
-    let mut builder = <Option<T>>::builder(&field.data_type, cells.len());
+fn written<T: WriteValue>(field: &Part, cells: &[Option<&str>], parse: impl Fn(&str) -> Option<T>) -> Column {
+    let mut builder = <Option<T>>::builder(&field.of, cells.len());
     for cell in cells {
         let value = cell.map(|text| {
-            let wrong = || panic!("column `{}`: {text:?} is not {}", field.name, type_name(&field.data_type));
+            let wrong = || panic!("column `{}`: {text:?} is not {}", field.name, type_name(&field.of));
             parse(text).unwrap_or_else(wrong)
         });
         assert!(value.is_some() || field.nullable, "column `{}`: a null, declared not null", field.name);
         assert!(value.check(&builder).is_ok(), "column `{}`: {cell:?} does not fit its type", field.name);
         value.write(&mut builder);
     }
-    <Option<T>>::finish(builder)
+    let mut columns = Vec::new();
+    <Option<T>>::finish(builder, &mut columns);
+    columns.pop().expect("a flat column is one")
 }
 
-fn decode(field: &Field, column: &Column, rows: usize) -> Vec<Cell> {
+/// The cells of each column.
+fn decode_all(fields: &[Part], columns: &[Column], rows: usize) -> Vec<Vec<Cell>> {
+    let mut columns = columns.iter();
+    let cells = fields.iter().map(|field| decode(field, &mut columns, rows)).collect();
+    assert_eq!(columns.count(), 0, "columns that the contract does not have");
+    cells
+}
+
+fn decode(field: &Part, columns: &mut std::slice::Iter<'_, Column>, rows: usize) -> Vec<Cell> {
+    let column = columns.next().expect("a column for each part of the contract");
+    match &field.of.data_type {
+        DataType::ListOf => nested::decode_lists(field, column, columns, rows),
+        DataType::StructOf => nested::decode_structs(field, column, columns, rows),
+        _ => decode_flat(field, column, rows),
+    }
+}
+
+fn decode_flat(field: &Part, column: &Column, rows: usize) -> Vec<Cell> {
     fn read<'a, T: ReadValue<'a>>(
-        field: &Field,
+        field: &Part,
         column: &'a Column,
         rows: usize,
         show: impl Fn(T) -> String,
     ) -> Vec<Cell> {
-        let values = <Option<T>>::bind(column, &field.data_type);
+        let values = <Option<T>>::bind(&Node { column, of: &field.of, children: Vec::new() });
         (0..rows).map(|row| <Option<T>>::read(&values, row).map(&show)).collect()
     }
     macro_rules! shown {
@@ -262,7 +309,7 @@ fn decode(field: &Field, column: &Column, rows: usize) -> Vec<Cell> {
             read::<$type>(field, column, rows, |value| value.to_string())
         };
     }
-    match &field.data_type {
+    match &field.of.data_type {
         DataType::Boolean => shown!(bool),
         DataType::Int8 => shown!(i8),
         DataType::Int16 => shown!(i16),
@@ -279,6 +326,6 @@ fn decode(field: &Field, column: &Column, rows: usize) -> Vec<Cell> {
         DataType::Date => read::<Date>(field, column, rows, |date| date.0.to_string()),
         DataType::Timestamp(_) => read::<Timestamp>(field, column, rows, |moment| moment.count().to_string()),
         DataType::Decimal128(_) => shown!(Decimal),
-        DataType::ListOf | DataType::StructOf => panic!("column `{}`: nested types do not cross yet", field.name),
+        DataType::ListOf | DataType::StructOf => unreachable!("it is flat"),
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::decimal::Decimal;
 use crate::reject::Reject;
 use crate::time::{Date, Timestamp, Unit};
-use crate::types::type_name;
+use crate::types::{Type, Unfit, type_name};
 use crate::wit::{Column, DataType, DecimalType, TimestampType, Values, VarBytes};
 
 /// What an attribute on a field said about its column's type.
@@ -22,20 +22,32 @@ pub enum Declared {
 /// Why one value does not fit its column.
 pub struct Misfit {
     code: &'static str,
+    /// From the column inwards.
+    path: Vec<&'static str>,
     message: String,
 }
 
 impl Misfit {
-    /// The reject for a row whose column has such a value.
-    pub fn in_column(self, column: &str) -> Reject {
-        Reject::new(self.code, format!("column `{column}`: {}", self.message))
+    fn here(code: &'static str, message: String) -> Self {
+        Self { code, path: Vec::new(), message }
+    }
+
+    /// As seen from what the value is in.
+    pub fn inside(mut self, name: &'static str) -> Self {
+        self.path.insert(0, name);
+        self
+    }
+
+    /// The reject for a row with such a value.
+    pub fn reject(self) -> Reject {
+        Reject::new(self.code, format!("column `{}`: {}", self.path.join("."), self.message))
     }
 }
 
 /// A field's type: how one value is written to its column.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type that a column can be written from",
-    note = "columns are written from bool, i8 to i64, u8 to u64, f32, f64, &str, String, Cow<str>, &[u8], Vec<u8>, Date, Timestamp, Decimal, and Option of these"
+    note = "columns are written from bool, i8 to i64, u8 to u64, f32, f64, &str, String, Cow<str>, &[u8], Vec<u8>, Date, Timestamp, Decimal, a struct with #[derive(Output)], Vec of these, and Option of these"
 )]
 pub trait WriteValue: Sized {
     type Builder;
@@ -43,9 +55,9 @@ pub trait WriteValue: Sized {
 
     /// # Errors
     /// What the attribute or the struct lacks, for people.
-    fn data_type(declared: Declared, namesake: Option<&DataType>) -> Result<DataType, String>;
+    fn data_type(declared: Declared, namesake: Option<&Type>) -> Result<Type, Unfit>;
 
-    fn builder(data_type: &DataType, rows: usize) -> Self::Builder;
+    fn builder(data_type: &Type, rows: usize) -> Self::Builder;
 
     /// # Errors
     /// A [`Misfit`] when `write` could not write the value exactly.
@@ -61,8 +73,16 @@ pub trait WriteValue: Sized {
     /// Values written.
     fn rows(builder: &Self::Builder) -> usize;
 
-    fn finish(builder: Self::Builder) -> Column;
+    /// Adds its column, and those in it behind it.
+    fn finish(builder: Self::Builder, columns: &mut Vec<Column>);
 }
+
+/// What a list may have for items: every field's type but `u8`, of which a `Vec` is a `binary`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a type that an item of a list can be written from",
+    note = "columns are written from bool, i8 to i64, u8 to u64, f32, f64, &str, String, Cow<str>, &[u8], Vec<u8>, Date, Timestamp, Decimal, a struct with #[derive(Output)], Vec of these, and Option of these"
+)]
+pub trait WriteItem: WriteValue {}
 
 fn column(values: Values) -> Column {
     Column { validity: None, values }
@@ -105,11 +125,11 @@ impl<T: WriteValue> WriteValue for Option<T> {
     type Builder = (Validity, T::Builder);
     const NULLABLE: bool = true;
 
-    fn data_type(declared: Declared, namesake: Option<&DataType>) -> Result<DataType, String> {
+    fn data_type(declared: Declared, namesake: Option<&Type>) -> Result<Type, Unfit> {
         T::data_type(declared, namesake)
     }
 
-    fn builder(data_type: &DataType, rows: usize) -> Self::Builder {
+    fn builder(data_type: &Type, rows: usize) -> Self::Builder {
         (Validity::default(), T::builder(data_type, rows))
     }
 
@@ -134,8 +154,10 @@ impl<T: WriteValue> WriteValue for Option<T> {
         validity.rows
     }
 
-    fn finish((validity, values): Self::Builder) -> Column {
-        Column { validity: validity.nulls.then_some(validity.bits), ..T::finish(values) }
+    fn finish((validity, values): Self::Builder, columns: &mut Vec<Column>) {
+        let own = columns.len();
+        T::finish(values, columns);
+        columns[own].validity = validity.nulls.then_some(validity.bits);
     }
 }
 
@@ -144,11 +166,11 @@ macro_rules! write_number {
         impl WriteValue for $type {
             type Builder = Vec<$number>;
 
-            fn data_type(_: Declared, _: Option<&DataType>) -> Result<DataType, String> {
-                Ok(DataType::$data_type)
+            fn data_type(_: Declared, _: Option<&Type>) -> Result<Type, Unfit> {
+                Ok(DataType::$data_type.into())
             }
 
-            fn builder(_: &DataType, rows: usize) -> Self::Builder {
+            fn builder(_: &Type, rows: usize) -> Self::Builder {
                 Vec::with_capacity(rows)
             }
 
@@ -166,8 +188,8 @@ macro_rules! write_number {
                 builder.len()
             }
 
-            fn finish(builder: Self::Builder) -> Column {
-                column(Values::$variant(builder))
+            fn finish(builder: Self::Builder, columns: &mut Vec<Column>) {
+                columns.push(column(Values::$variant(builder)));
             }
         }
     )*};
@@ -189,11 +211,11 @@ write_number! {
 impl WriteValue for bool {
     type Builder = (Vec<u8>, usize);
 
-    fn data_type(_: Declared, _: Option<&DataType>) -> Result<DataType, String> {
-        Ok(DataType::Boolean)
+    fn data_type(_: Declared, _: Option<&Type>) -> Result<Type, Unfit> {
+        Ok(DataType::Boolean.into())
     }
 
-    fn builder(_: &DataType, rows: usize) -> Self::Builder {
+    fn builder(_: &Type, rows: usize) -> Self::Builder {
         (Vec::with_capacity(rows.div_ceil(8)), 0)
     }
 
@@ -211,8 +233,8 @@ impl WriteValue for bool {
         *rows
     }
 
-    fn finish((bits, _): Self::Builder) -> Column {
-        column(Values::Bits(bits))
+    fn finish((bits, _): Self::Builder, columns: &mut Vec<Column>) {
+        columns.push(column(Values::Bits(bits)));
     }
 }
 
@@ -236,11 +258,11 @@ macro_rules! write_bytes {
         impl $(<$lifetime>)? WriteValue for $type {
             type Builder = VarBytes;
 
-            fn data_type(_: Declared, _: Option<&DataType>) -> Result<DataType, String> {
-                Ok(DataType::$data_type)
+            fn data_type(_: Declared, _: Option<&Type>) -> Result<Type, Unfit> {
+                Ok(DataType::$data_type.into())
             }
 
-            fn builder(_: &DataType, rows: usize) -> Self::Builder {
+            fn builder(_: &Type, rows: usize) -> Self::Builder {
                 bytes_builder(rows)
             }
 
@@ -258,8 +280,8 @@ macro_rules! write_bytes {
                 builder.offsets.len() - 1
             }
 
-            fn finish(builder: Self::Builder) -> Column {
-                column(Values::Bytes(builder))
+            fn finish(builder: Self::Builder, columns: &mut Vec<Column>) {
+                columns.push(column(Values::Bytes(builder)));
             }
         }
     )*};
@@ -275,24 +297,24 @@ write_bytes! {
 impl WriteValue for Timestamp {
     type Builder = (Vec<i64>, Unit);
 
-    fn data_type(declared: Declared, namesake: Option<&DataType>) -> Result<DataType, String> {
+    fn data_type(declared: Declared, namesake: Option<&Type>) -> Result<Type, Unfit> {
         let in_utc = |unit: Unit| TimestampType { unit: unit.into(), zone: Some("UTC".into()) };
-        Ok(match (declared, namesake) {
-            (Declared::Timestamp(unit), _) => DataType::Timestamp(in_utc(unit)),
-            (_, Some(timestamp @ DataType::Timestamp(_))) => timestamp.clone(),
-            _ => DataType::Timestamp(in_utc(Unit::Microsecond)),
+        Ok(match (declared, namesake.map(|namesake| &namesake.data_type)) {
+            (Declared::Timestamp(unit), _) => DataType::Timestamp(in_utc(unit)).into(),
+            (_, Some(timestamp @ DataType::Timestamp(_))) => timestamp.clone().into(),
+            _ => DataType::Timestamp(in_utc(Unit::Microsecond)).into(),
         })
     }
 
-    fn builder(data_type: &DataType, rows: usize) -> Self::Builder {
-        let DataType::Timestamp(declared) = data_type else { unreachable!("data_type() gives timestamps") };
+    fn builder(data_type: &Type, rows: usize) -> Self::Builder {
+        let DataType::Timestamp(declared) = &data_type.data_type else { unreachable!("data_type() gives timestamps") };
         (Vec::with_capacity(rows), declared.unit.into())
     }
 
     fn check(&self, (_, unit): &Self::Builder) -> Result<(), Misfit> {
-        let misfit = || Misfit {
-            code: "timestamp-misfit",
-            message: format!("{self} is no whole number of {}; cut it with .floor(..)", unit.name()),
+        let misfit = || {
+            let message = format!("{self} is no whole number of {}; cut it with .floor(..)", unit.name());
+            Misfit::here("timestamp-misfit", message)
         };
         self.in_unit(*unit).map(|_| ()).ok_or_else(misfit)
     }
@@ -310,8 +332,8 @@ impl WriteValue for Timestamp {
         counts.len()
     }
 
-    fn finish((counts, _): Self::Builder) -> Column {
-        column(Values::Int64(counts))
+    fn finish((counts, _): Self::Builder, columns: &mut Vec<Column>) {
+        columns.push(column(Values::Int64(counts)));
     }
 }
 
@@ -325,20 +347,22 @@ pub struct Decimals {
 impl WriteValue for Decimal {
     type Builder = Decimals;
 
-    fn data_type(declared: Declared, namesake: Option<&DataType>) -> Result<DataType, String> {
-        match (declared, namesake) {
-            (Declared::Decimal { precision, scale }, _) => Ok(DataType::Decimal128(DecimalType { precision, scale })),
-            (_, Some(DataType::Decimal128(declared))) if declared.scale >= 0 => Ok(DataType::Decimal128(*declared)),
-            (_, Some(other)) => {
-                let has = type_name(other);
-                Err(format!("is a new decimal in place of {has}; say its digits: #[decimal(12, 2)] on the field"))
+    fn data_type(declared: Declared, namesake: Option<&Type>) -> Result<Type, Unfit> {
+        let place = match (declared, namesake) {
+            (Declared::Decimal { precision, scale }, _) => {
+                return Ok(DataType::Decimal128(DecimalType { precision, scale }).into());
             }
-            (_, None) => Err("is a new decimal; say its digits: #[decimal(12, 2)] on the field".into()),
-        }
+            (_, Some(Type { data_type: DataType::Decimal128(declared), .. })) if declared.scale >= 0 => {
+                return Ok(DataType::Decimal128(*declared).into());
+            }
+            (_, Some(other)) => format!(" in place of {}", type_name(other)),
+            (_, None) => String::new(),
+        };
+        Err(Unfit::here(format!("is a new decimal{place}; say its digits: #[decimal(12, 2)] on the field")))
     }
 
-    fn builder(data_type: &DataType, rows: usize) -> Self::Builder {
-        let DataType::Decimal128(declared) = data_type else { unreachable!("data_type() gives decimals") };
+    fn builder(data_type: &Type, rows: usize) -> Self::Builder {
+        let DataType::Decimal128(declared) = &data_type.data_type else { unreachable!("data_type() gives decimals") };
         let (precision, scale) = (declared.precision, declared.scale.unsigned_abs());
         Decimals { halves: Vec::with_capacity(2 * rows), precision, scale }
     }
@@ -352,7 +376,7 @@ impl WriteValue for Decimal {
         } else {
             format!("{self} is too large for decimal({precision}, {scale})")
         };
-        Err(Misfit { code: "decimal-misfit", message })
+        Err(Misfit::here("decimal-misfit", message))
     }
 
     #[inline]
@@ -369,26 +393,32 @@ impl WriteValue for Decimal {
         halves.len() / 2
     }
 
-    fn finish(builder: Self::Builder) -> Column {
-        column(Values::Decimal128(builder.halves))
+    fn finish(builder: Self::Builder, columns: &mut Vec<Column>) {
+        columns.push(column(Values::Decimal128(builder.halves)));
     }
 }
 
 /// For the derive: only a decimal field may say `#[decimal(..)]`.
-#[diagnostic::on_unimplemented(message = "#[decimal(..)] is for fields of type Decimal or Option<Decimal>")]
+#[diagnostic::on_unimplemented(
+    message = "#[decimal(..)] is for fields of type Decimal, Option<Decimal> and Vec<Decimal>"
+)]
 pub trait DecimalField {}
 impl DecimalField for Decimal {}
-impl DecimalField for Option<Decimal> {}
+impl<T: DecimalField> DecimalField for Option<T> {}
+impl<T: DecimalField> DecimalField for Vec<T> {}
 
 pub fn declared_decimal<T: DecimalField>(precision: u8, scale: i8) -> Declared {
     Declared::Decimal { precision, scale }
 }
 
 /// For the derive: only a timestamp field may say `#[timestamp(..)]`.
-#[diagnostic::on_unimplemented(message = "#[timestamp(..)] is for fields of type Timestamp or Option<Timestamp>")]
+#[diagnostic::on_unimplemented(
+    message = "#[timestamp(..)] is for fields of type Timestamp, Option<Timestamp> and Vec<Timestamp>"
+)]
 pub trait TimestampField {}
 impl TimestampField for Timestamp {}
-impl TimestampField for Option<Timestamp> {}
+impl<T: TimestampField> TimestampField for Option<T> {}
+impl<T: TimestampField> TimestampField for Vec<T> {}
 
 pub fn declared_timestamp<T: TimestampField>(unit: Unit) -> Declared {
     Declared::Timestamp(unit)

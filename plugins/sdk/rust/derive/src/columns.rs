@@ -18,12 +18,7 @@ pub fn derive_input(input: TokenStream) -> Result<TokenStream> {
         holes.push(("batch", batch.clone()));
         let add = |to: &mut TokenStream, template| to.extend(fill(template, &holes));
         add(&mut columns, "<#type as ::weir_sdk::columns::ViewField<#batch>>::declared(#column),");
-        add(
-            &mut bound,
-            "#name: <#type as ::weir_sdk::columns::ViewField<#batch>>::bind(
-                &batch.columns[#at], &types[#at], batch.rows as usize,
-            ),",
-        );
+        add(&mut bound, "#name: <#type as ::weir_sdk::columns::ViewField<#batch>>::bind(nodes[#at], rows),");
     }
     let holes = [("batch", batch), ("whole", item.whole()), ("columns", columns), ("bound", bound)];
     Ok(fill(
@@ -32,11 +27,13 @@ pub fn derive_input(input: TokenStream) -> Result<TokenStream> {
                 ::std::vec![#columns]
             }
 
-            fn bind(batch: &#batch ::weir_sdk::wit::Batch, types: &[::weir_sdk::wit::DataType]) -> Self {
-                let _ = (batch, types);
+            fn bind(nodes: &[&::weir_sdk::input::Node<#batch, '_>], rows: usize) -> Self {
+                let _ = (nodes, rows);
                 Self { #bound }
             }
-        }",
+        }
+
+        ::weir_sdk::__struct_view!([#batch] #whole);",
         &holes,
     ))
 }
@@ -71,7 +68,7 @@ pub fn derive_output(input: TokenStream) -> Result<TokenStream> {
                 &[#drops]
             }
 
-            fn new(types: &[::weir_sdk::wit::DataType], rows: usize) -> Self {
+            fn new(types: &[::weir_sdk::types::Type], rows: usize) -> Self {
                 let _ = (types, rows);
                 Self { #made }
             }

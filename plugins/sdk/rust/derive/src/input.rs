@@ -23,7 +23,7 @@ pub fn derive(input: TokenStream) -> Result<TokenStream> {
         let add = |to: &mut TokenStream, template| to.extend(fill(template, &holes));
         add(&mut columns, "<#type as ::weir_sdk::input::ReadValue<#batch>>::Column,");
         add(&mut declared, "::weir_sdk::input::InputColumn::of::<#type>(#column),");
-        add(&mut bound, "<#type as ::weir_sdk::input::ReadValue<#batch>>::bind(&batch.columns[#at], &types[#at]),");
+        add(&mut bound, "<#type as ::weir_sdk::input::ReadValue<#batch>>::bind(nodes[#at]),");
         add(&mut read, "#name: <#type as ::weir_sdk::input::ReadValue<#batch>>::read(&columns.#at, row),");
     }
     let holes = [
@@ -42,8 +42,8 @@ pub fn derive(input: TokenStream) -> Result<TokenStream> {
                 ::std::vec![#declared]
             }
 
-            fn bind(batch: &#batch ::weir_sdk::wit::Batch, types: &[::weir_sdk::wit::DataType]) -> Self::Columns {
-                let _ = (batch, types);
+            fn bind(nodes: &[&::weir_sdk::input::Node<#batch, '_>]) -> Self::Columns {
+                let _ = nodes;
                 (#bound)
             }
 
@@ -52,7 +52,9 @@ pub fn derive(input: TokenStream) -> Result<TokenStream> {
                 let _ = (columns, row);
                 Self { #read }
             }
-        }",
+        }
+
+        ::weir_sdk::__read_struct!([#batch] #whole);",
         &holes,
     ))
 }

@@ -19,7 +19,7 @@ pub fn derive(input: TokenStream) -> Result<TokenStream> {
 
 fn derive_row(item: &Item, fields: &[Field]) -> Result<TokenStream> {
     let about = about(item)?;
-    let [mut builders, mut columns, mut made, mut checked, mut pushed, mut finished] =
+    let [mut builders, mut columns, mut made, mut checked, mut pushed, mut filled, mut finished] =
         std::array::from_fn(|_| TokenStream::new());
     for (at, field) in fields.iter().enumerate() {
         let holes = [
@@ -38,11 +38,12 @@ fn derive_row(item: &Item, fields: &[Field]) -> Result<TokenStream> {
             "if let ::core::result::Result::Err(misfit) =
                 <#type as ::weir_sdk::write::WriteValue>::check(&self.#name, &builders.#at)
             {
-                return ::core::result::Result::Err(misfit.in_column(#column));
+                return ::core::result::Result::Err(misfit.inside(#column));
             }",
         );
         add(&mut pushed, "<#type as ::weir_sdk::write::WriteValue>::write(self.#name, &mut builders.#at);");
-        add(&mut finished, "<#type as ::weir_sdk::write::WriteValue>::finish(builders.#at),");
+        add(&mut filled, "<#type as ::weir_sdk::write::WriteValue>::write_null(&mut builders.#at);");
+        add(&mut finished, "<#type as ::weir_sdk::write::WriteValue>::finish(builders.#at, &mut columns);");
     }
     let holes = [
         ("generics", item.generics.clone()),
@@ -54,9 +55,15 @@ fn derive_row(item: &Item, fields: &[Field]) -> Result<TokenStream> {
         ("made", made),
         ("checked", checked),
         ("pushed", pushed),
+        ("filled", filled),
         ("finished", finished),
     ];
-    Ok(fill(ROW, &holes))
+    let mut row = fill(ROW, &holes);
+    // What says where a row goes is no value in one.
+    if about.drops.is_empty() && !about.keyed {
+        row.extend(fill("::weir_sdk::__write_struct!([#generics] #whole);", &holes));
+    }
+    Ok(row)
 }
 
 const ROW: &str = "
@@ -75,13 +82,13 @@ impl #generics ::weir_sdk::output::OutputRow for #whole {
         #keyed
     }
 
-    fn builders(types: &[::weir_sdk::wit::DataType], rows: usize) -> Self::Builders {
+    fn builders(types: &[::weir_sdk::types::Type], rows: usize) -> Self::Builders {
         let _ = (types, rows);
         (#made)
     }
 
     #[inline]
-    fn check(&self, builders: &Self::Builders) -> ::core::result::Result<(), ::weir_sdk::Reject> {
+    fn check(&self, builders: &Self::Builders) -> ::core::result::Result<(), ::weir_sdk::write::Misfit> {
         let _ = builders;
         #checked
         ::core::result::Result::Ok(())
@@ -93,9 +100,17 @@ impl #generics ::weir_sdk::output::OutputRow for #whole {
         #pushed
     }
 
+    fn fill(builders: &mut Self::Builders) {
+        let _ = &builders;
+        #filled
+    }
+
     fn finish(builders: Self::Builders) -> ::std::vec::Vec<::weir_sdk::wit::Column> {
         let _ = &builders;
-        ::std::vec![#finished]
+        let mut columns = ::std::vec::Vec::new();
+        let _ = &mut columns;
+        #finished
+        columns
     }
 }
 
@@ -215,7 +230,7 @@ impl #generics ::weir_sdk::output::Output for #whole {
         ::std::vec![#specs]
     }
 
-    fn sinks(types: &[::std::vec::Vec<::weir_sdk::wit::DataType>], rows: usize) -> Self::Sinks {
+    fn sinks(types: &[::std::vec::Vec<::weir_sdk::types::Type>], rows: usize) -> Self::Sinks {
         (#made)
     }
 

@@ -5,17 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cell, batch, column_of, decode};
+use super::{Cell, batch, decode_flat, schema};
 use crate::aggregate::{self, Aggregate, Named, Opened, Way};
 use crate::aggregate_bindings::exports::weir::plugin::aggregate::{Accumulators, Contract, Rows};
 use crate::plugin;
-use crate::wit::{Batch, Column, Field};
+use crate::types::Part;
+use crate::wit::{Batch, Column};
 
 /// A plugin with the accumulators of its groups.
 pub struct Instance<P> {
     opened: Opened<P>,
     contract: Contract,
-    input: Vec<Field>,
+    input: Vec<Part>,
     groups: BTreeMap<String, Vec<Column>>,
 }
 
@@ -28,10 +29,10 @@ impl<P: Aggregate + Named> Instance<P> {
     /// # Panics
     /// When a type is not one that a manifest can write.
     pub fn open(config: &str, columns: &[(&str, &str)]) -> Result<Self, Vec<String>> {
-        let input: Vec<Field> = columns.iter().map(|(name, text)| column_of(name, text)).collect();
+        let (input, fields) = schema(columns);
         let in_words = |faults: Vec<crate::wit::Fault>| faults.iter().map(plugin::fault_text).collect::<Vec<_>>();
-        let contract = aggregate::describe::<P>(config, &input).map_err(in_words)?;
-        let opened = aggregate::open::<P>(config, &input).map_err(|fault| vec![fault])?;
+        let contract = aggregate::describe::<P>(config, &fields).map_err(in_words)?;
+        let opened = aggregate::open::<P>(config, &fields).map_err(|fault| vec![fault])?;
         Ok(Self { opened, contract, input, groups: BTreeMap::new() })
     }
 
@@ -97,7 +98,8 @@ impl<P: Aggregate + Named> Instance<P> {
     /// When it does not fit its type.
     pub fn finish(&self, group: &str) -> Cell {
         let column = aggregate::finish(&self.opened, 1, self.held(group));
-        decode(&self.contract.gives, &column, 1).remove(0)
+        let gives = Part::of_schema(std::slice::from_ref(&self.contract.gives)).remove(0);
+        decode_flat(&gives, &column, 1).remove(0)
     }
 
     fn held(&self, group: &str) -> Accumulators {
@@ -108,6 +110,9 @@ impl<P: Aggregate + Named> Instance<P> {
     }
 
     fn nothing(&self) -> Vec<Column> {
-        self.contract.state.iter().map(|field| super::encode(field, &[])).collect()
+        let mut columns = Vec::new();
+        let parts = Part::of_schema(&self.contract.state);
+        parts.iter().for_each(|part| super::encode(part, &[], &mut columns));
+        columns
     }
 }

@@ -5,19 +5,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{Outcome, batch, column_of, outcome};
+use super::{Outcome, batch, outcome, schema};
 use crate::plugin;
 use crate::process::{self, Named, Opened, Process};
 use crate::process_bindings::exports::weir::plugin::process::{
     Contract, Entries, Firings, Keys, Processed, Rows, TimeDomain, TimerAction,
 };
-use crate::wit::{Field, Transformed};
+use crate::types::Part;
+use crate::wit::Transformed;
 
 /// A keyed plugin with the state of its keys.
 pub struct Instance<P> {
     opened: Opened<P>,
     contract: Contract,
-    input: Vec<Field>,
+    input: Vec<Part>,
     keys: BTreeMap<String, Key>,
     now_us: Option<i64>,
 }
@@ -39,10 +40,10 @@ impl<P: Process + Named> Instance<P> {
     /// # Panics
     /// When a type is not one that a manifest can write.
     pub fn open(config: &str, columns: &[(&str, &str)]) -> Result<Self, Vec<String>> {
-        let input: Vec<Field> = columns.iter().map(|(name, text)| column_of(name, text)).collect();
+        let (input, fields) = schema(columns);
         let in_words = |faults: Vec<crate::wit::Fault>| faults.iter().map(plugin::fault_text).collect::<Vec<_>>();
-        let contract = process::describe::<P>(config, &input).map_err(in_words)?;
-        let opened = process::open::<P>(config, &input).map_err(|fault| vec![fault])?;
+        let contract = process::describe::<P>(config, &fields).map_err(in_words)?;
+        let opened = process::open::<P>(config, &fields).map_err(|fault| vec![fault])?;
         Ok(Self { opened, contract, input, keys: BTreeMap::new(), now_us: None })
     }
 
