@@ -55,6 +55,7 @@ mod group;
 mod keyed;
 mod kind;
 mod merge;
+mod number;
 mod pending;
 mod place;
 mod plugin;

@@ -1,16 +1,26 @@
 //! All aggregates of one key table, and how a key's values are stored.
 //!
-//! A stored value is one byte [`VALUE_VERSION`], then each aggregate in order, all numbers little-endian:
-//! a count is 8 bytes; anything else is one byte 0 (no value yet) or 1, and with 1 the value: 8 bytes (16 for
-//! decimals and for the sum of an integer average), an average's count as 8 more, text as a u32 length and bytes. What a
-//! cell stores, and what the accumulator of a user's function, is said in its file.
+//! A stored value is one byte [`VALUE_VERSION`], then each aggregate in order:
+//! a count is a number; anything else is one byte 0 (no value yet) or 1, and with 1 the value: a number (see `number`), an
+//! average's count as another, text as a little-endian u32 length and bytes. What a cell stores, and what the accumulator
+//! of a user's function, is said in its file.
+//!
+//! Version 1, which is still read, had numbers of fixed width: 8 bytes, little-endian, and 16 for decimals and for the
+//! sum of an integer average.
 
 use weir_state::table::Slots;
 
 use super::accumulator::{Accumulator, Fold, Mean, Sum};
+use super::number::Number;
 
 /// Version of the stored value.
-pub(super) const VALUE_VERSION: u8 = 1;
+pub(super) const VALUE_VERSION: u8 = 2;
+
+/// Numbers were of fixed width.
+const WHOLE_NUMBERS: u8 = 1;
+
+/// Of the layouts that name it: one for all versions that are read.
+pub(super) const LAYOUT_VERSION: u8 = 1;
 
 /// One accumulator per aggregate of the step.
 #[derive(Debug, Clone)]
@@ -30,12 +40,15 @@ impl Slots for Accumulators {
 
     fn read(&mut self, slot: usize, value: &[u8]) -> Result<(), String> {
         let mut rest = value;
-        match take::<1>(&mut rest)? {
-            [VALUE_VERSION] => {}
-            [version] => return Err(format!("it is of version {version}, this Weir reads {VALUE_VERSION}")),
-        }
+        let whole = match take::<1>(&mut rest)? {
+            [VALUE_VERSION] => false,
+            [WHOLE_NUMBERS] => true,
+            [version] => {
+                return Err(format!("it is of version {version}, this Weir reads {WHOLE_NUMBERS} to {VALUE_VERSION}"));
+            }
+        };
         for column in &mut self.columns {
-            read(column, slot, &mut rest)?;
+            read(column, slot, whole, &mut rest)?;
         }
         if rest.is_empty() { Ok(()) } else { Err(format!("{} bytes are left over", rest.len())) }
     }
@@ -48,26 +61,6 @@ impl Slots for Accumulators {
         self.columns.iter().map(Accumulator::byte_size).sum()
     }
 }
-
-/// A number of fixed width.
-trait Stored<const N: usize>: Copy {
-    fn bytes(self) -> [u8; N];
-    fn from_bytes(bytes: [u8; N]) -> Self;
-}
-
-macro_rules! stored {
-    ($($number:ty: $width:literal),*) => {$(
-        impl Stored<$width> for $number {
-            fn bytes(self) -> [u8; $width] {
-                self.to_le_bytes()
-            }
-            fn from_bytes(bytes: [u8; $width]) -> Self {
-                Self::from_le_bytes(bytes)
-            }
-        }
-    )*};
-}
-stored!(i64: 8, u64: 8, f64: 8, i128: 16);
 
 pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], String> {
     let (head, tail) = rest.split_first_chunk::<N>().ok_or("it ends too early")?;
@@ -83,55 +76,49 @@ pub(super) fn is_seen(rest: &mut &[u8]) -> Result<bool, String> {
     }
 }
 
-fn write_fold<T: Stored<N>, const N: usize>(fold: &Fold<T>, slot: usize, value: &mut Vec<u8>) {
+fn write_fold<T: Number>(fold: &Fold<T>, slot: usize, value: &mut Vec<u8>) {
     match fold.get(slot) {
         None => value.push(0),
         Some(folded) => {
             value.push(1);
-            value.extend_from_slice(&folded.bytes());
+            folded.write(value);
         }
     }
 }
 
-/// Answers the value if there is one.
-fn read_fold<T: Stored<N>, const N: usize>(
-    fold: &mut Fold<T>,
-    slot: usize,
-    rest: &mut &[u8],
-) -> Result<Option<T>, String> {
-    if !is_seen(rest)? {
-        return Ok(None);
-    }
-    let value = T::from_bytes(take(rest)?);
-    fold.set(slot, value);
-    Ok(Some(value))
+fn read_number<T: Number>(whole: bool, rest: &mut &[u8]) -> Result<T, String> {
+    if whole { T::read_whole(rest) } else { T::read(rest) }
 }
 
-fn write_mean<T: Stored<N>, const N: usize>(mean: &Mean<T>, slot: usize, value: &mut Vec<u8>) {
+/// Answers whether there is a value.
+fn read_fold<T: Number>(fold: &mut Fold<T>, slot: usize, whole: bool, rest: &mut &[u8]) -> Result<bool, String> {
+    let seen = is_seen(rest)?;
+    if seen {
+        fold.set(slot, read_number(whole, rest)?);
+    }
+    Ok(seen)
+}
+
+fn write_mean<T: Number>(mean: &Mean<T>, slot: usize, value: &mut Vec<u8>) {
     write_fold(&mean.sum.fold, slot, value);
     if mean.sum.fold.seen.get(slot) {
-        value.extend_from_slice(&mean.counts[slot].to_le_bytes());
+        mean.counts[slot].write(value);
     }
 }
 
-fn read_mean<T: Stored<N>, const N: usize>(
-    mean: &mut Mean<T>,
-    slot: usize,
-    rest: &mut &[u8],
-) -> Result<Option<T>, String> {
-    let sum = read_fold(&mut mean.sum.fold, slot, rest)?;
-    if sum.is_some() {
-        mean.counts[slot] = u64::from_le_bytes(take(rest)?);
+fn read_mean<T: Number>(mean: &mut Mean<T>, slot: usize, whole: bool, rest: &mut &[u8]) -> Result<(), String> {
+    if read_fold(&mut mean.sum.fold, slot, whole, rest)? {
+        mean.counts[slot] = read_number(whole, rest)?;
         if mean.counts[slot] == 0 {
             return Err("an average of no values has a sum".to_owned());
         }
     }
-    Ok(sum)
+    Ok(())
 }
 
 fn write(column: &Accumulator, slot: usize, value: &mut Vec<u8>) {
     match column {
-        Accumulator::Count(counts) => value.extend_from_slice(&counts[slot].to_le_bytes()),
+        Accumulator::Count(counts) => counts[slot].write(value),
         Accumulator::SumI64(Sum { fold, .. }) | Accumulator::ExtremeI64(fold, _) => write_fold(fold, slot, value),
         Accumulator::SumU64(Sum { fold, .. }) | Accumulator::ExtremeU64(fold, _) => write_fold(fold, slot, value),
         Accumulator::SumF64(fold) | Accumulator::ExtremeF64(fold, _) => write_fold(fold, slot, value),
@@ -151,18 +138,18 @@ fn write(column: &Accumulator, slot: usize, value: &mut Vec<u8>) {
     }
 }
 
-fn read(column: &mut Accumulator, slot: usize, rest: &mut &[u8]) -> Result<(), String> {
+fn read(column: &mut Accumulator, slot: usize, whole: bool, rest: &mut &[u8]) -> Result<(), String> {
     match column {
-        Accumulator::Count(counts) => counts[slot] = i64::from_le_bytes(take(rest)?),
-        Accumulator::SumI64(sum) => drop(read_fold(&mut sum.fold, slot, rest)?),
-        Accumulator::SumU64(sum) => drop(read_fold(&mut sum.fold, slot, rest)?),
-        Accumulator::SumI128(sum) => drop(read_fold(&mut sum.fold, slot, rest)?),
-        Accumulator::ExtremeI64(fold, _) => drop(read_fold(fold, slot, rest)?),
-        Accumulator::ExtremeU64(fold, _) => drop(read_fold(fold, slot, rest)?),
-        Accumulator::ExtremeI128(fold, _) => drop(read_fold(fold, slot, rest)?),
-        Accumulator::SumF64(fold) | Accumulator::ExtremeF64(fold, _) => drop(read_fold(fold, slot, rest)?),
-        Accumulator::MeanInteger(mean) | Accumulator::MeanI128 { mean, .. } => drop(read_mean(mean, slot, rest)?),
-        Accumulator::MeanF64(mean) => drop(read_mean(mean, slot, rest)?),
+        Accumulator::Count(counts) => counts[slot] = read_number(whole, rest)?,
+        Accumulator::SumI64(sum) => drop(read_fold(&mut sum.fold, slot, whole, rest)?),
+        Accumulator::SumU64(sum) => drop(read_fold(&mut sum.fold, slot, whole, rest)?),
+        Accumulator::SumI128(sum) => drop(read_fold(&mut sum.fold, slot, whole, rest)?),
+        Accumulator::ExtremeI64(fold, _) => drop(read_fold(fold, slot, whole, rest)?),
+        Accumulator::ExtremeU64(fold, _) => drop(read_fold(fold, slot, whole, rest)?),
+        Accumulator::ExtremeI128(fold, _) => drop(read_fold(fold, slot, whole, rest)?),
+        Accumulator::SumF64(fold) | Accumulator::ExtremeF64(fold, _) => drop(read_fold(fold, slot, whole, rest)?),
+        Accumulator::MeanInteger(mean) | Accumulator::MeanI128 { mean, .. } => read_mean(mean, slot, whole, rest)?,
+        Accumulator::MeanF64(mean) => read_mean(mean, slot, whole, rest)?,
         Accumulator::Cells(column) => column.read(slot, rest)?,
         Accumulator::Plugin(column) => column.read(slot, rest)?,
         Accumulator::ExtremeBytes { values, bytes, .. } => {

@@ -75,7 +75,7 @@ impl WindowSpec {
     /// Everything that stored state depends on; `shape` is what it depends on of the windows.
     pub(super) fn layout(&self, kind: &str, shape: &str, aggregates: &[Aggregate]) -> String {
         let key: Vec<String> = self.key.iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
-        let (version, key, aggregates) = (super::slots::VALUE_VERSION, key.join(", "), super::layout(aggregates));
+        let (version, key, aggregates) = (super::slots::LAYOUT_VERSION, key.join(", "), super::layout(aggregates));
         format!("{kind}/{version} {shape} key=[{key}] aggregates=[{aggregates}]")
     }
 }

@@ -357,11 +357,8 @@ fn a_stored_value_has_the_documented_bytes() {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     assert_eq!(deltas.0.len(), 1);
     assert_eq!(hex(&deltas.0[0].1), "8000000000000064".to_owned() + "038000000000000001");
-    let count = "0200000000000000";
-    let sum = "010300000000000000";
-    let avg = "0103000000000000000000000000000000".to_owned() + "0200000000000000";
-    let min = "01020000006162";
-    assert_eq!(hex(deltas.0[0].2.as_ref().unwrap()), format!("01{count}{sum}{avg}{min}00"));
+    let (count, sum, avg, min) = ("04", "0106", "010602", "01020000006162");
+    assert_eq!(hex(deltas.0[0].2.as_ref().unwrap()), format!("02{count}{sum}{avg}{min}00"));
 }
 
 #[test]
@@ -377,9 +374,9 @@ fn stored_values_that_are_damaged_or_newer_are_refused_and_never_a_panic() {
     for end in 0..value.len() {
         assert!(restore(&value[..end]).is_err(), "cut at {end}");
     }
-    let newer = [&[2], &value[1..]].concat();
+    let newer = [&[3], &value[1..]].concat();
     let error = restore(&newer).unwrap_err().to_string();
-    assert!(error.ends_with("it is of version 2, this Weir reads 1"), "{error}");
+    assert!(error.ends_with("it is of version 3, this Weir reads 1 to 2"), "{error}");
     assert!(restore(&[value.as_slice(), b"x"].concat()).unwrap_err().to_string().contains("left over"));
     for place in 0..value.len() {
         for flipped in [0x01, 0x80, 0xff] {

@@ -211,6 +211,34 @@ fn the_layout_names_what_stored_state_depends_on_and_not_the_time_to_live() {
     assert_eq!(step(&COUNT_AND_SUM, Some(5), true).group.state_layout(), expected);
 }
 
+#[test]
+fn numbers_that_an_earlier_version_stored_whole_are_read() {
+    let mut step = step(&[("count", None), ("sum", Some("v")), ("avg", Some("v"))], None, false);
+    let mut value = vec![GROUP_VERSION];
+    value.extend_from_slice(&7i64.to_le_bytes());
+    value.push(1);
+    value.extend_from_slice(&300i64.to_le_bytes());
+    value.push(1);
+    value.extend_from_slice(&(-500i64).to_le_bytes());
+    value.push(1);
+    value.extend_from_slice(&(-500i128).to_le_bytes());
+    value.extend_from_slice(&300u64.to_le_bytes());
+    let keys = step.key.encode(inserts(&[(1, 0, 0)]), &mut Outputs::default()).unwrap();
+    let (key_group, _, key) = keys.keys.iter().next().unwrap();
+    step.group.restore_put(key_group, key, &value).unwrap();
+    let mut again = Vec::new();
+    step.group.for_each(key_group, &mut |_, stored| again = stored.to_vec()).unwrap();
+    assert!(again.len() < value.len() / 2, "{again:?}");
+    step.group.restore_put(key_group, key, &again).unwrap();
+    let out = step.process(inserts(&[(1, 8, 0)]));
+    let of = |place: usize| out.batches[0].1.columns.column(place).as_primitive::<Int64Type>().value(0);
+    assert_eq!((of(1), of(2)), (301, -500));
+    let average = out.batches[0].1.columns.column(3).as_primitive::<arrow_array::types::Float64Type>().value(0);
+    assert_eq!(average, -500.0 / 301.0);
+    let unknown = step.group.restore_put(key_group, key, &[GROUP_VERSION, 0, 0, 0, 0, 0, 0, 0, 0, 3]).unwrap_err();
+    assert!(unknown.to_string().ends_with("it is of version 3, this Weir reads 1 to 2"), "{unknown}");
+}
+
 struct Nowhere;
 
 impl weir_state::table::DeltaWriter for Nowhere {
