@@ -87,10 +87,9 @@ impl DeltaBuilder {
         Self { delta: StateDelta { step, key_group, ..StateDelta::default() } }
     }
 
-    /// Reuses a buffer, for example an earlier delta's.
-    pub fn with_buffer(step: u16, key_group: u16, mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
-        Self { delta: StateDelta { step, key_group, puts: 0, deletes: 0, bytes: buffer } }
+    /// With room for so many bytes.
+    pub fn with_capacity(step: u16, key_group: u16, bytes: usize) -> Self {
+        Self { delta: StateDelta { step, key_group, bytes: Vec::with_capacity(bytes), ..StateDelta::default() } }
     }
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) {

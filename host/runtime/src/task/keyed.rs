@@ -1,7 +1,6 @@
 //! Owns a range of key groups of one keyed step: aligns barriers and watermarks of all its inputs, feeds the operator,
 //! runs what it gives out through the steps behind it.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -44,6 +43,8 @@ pub struct KeyedTask {
     reached_us: i64,
     key_groups: Range<u16>,
     operator: Box<dyn KeyedOperator>,
+    /// What the last epoch changed, in bytes, by key group.
+    delta_bytes: Vec<usize>,
     /// Who reads each of the step's outputs.
     targets: Vec<Vec<Target>>,
     chain: Chain,
@@ -134,6 +135,7 @@ impl KeyedTask {
             time,
             late,
             reached_us: watermark_us,
+            delta_bytes: vec![0; key_groups.len()],
             key_groups,
             operator,
             targets,
@@ -275,15 +277,16 @@ impl KeyedTask {
         let mut counts = self.chain.pass(barrier)?;
         counts.push((Arc::clone(&self.step), std::mem::take(&mut self.counts)));
         let step = self.step_number;
-        let mut deltas = Deltas { step, builders: BTreeMap::new() };
+        let mut deltas = Deltas::new(step, self.key_groups.start, &mut self.delta_bytes);
         self.operator.seal(&mut deltas);
+        let deltas = deltas.finish();
         self.stage_meter.look(self.operator.as_ref());
         let snapshot = barrier.snapshot.filter(|key_group| self.key_groups.contains(key_group));
         let snapshot = snapshot.map(|key_group| self.snapshot(key_group)).transpose()?;
         let part = TaskPart {
             task: self.number,
             stage_watermark: Some((Arc::clone(&self.step), self.reached_us)),
-            deltas: deltas.builders.into_values().map(DeltaBuilder::finish).collect(),
+            deltas,
             snapshot: snapshot.into_iter().collect(),
             outputs,
             dead_letters,
@@ -352,19 +355,37 @@ impl Task for KeyedTask {
     }
 }
 
-/// The changes of one epoch, by key group.
-struct Deltas {
+/// The changes of one epoch, by key group from the first of the task on.
+struct Deltas<'a> {
     step: u16,
-    builders: BTreeMap<u16, DeltaBuilder>,
+    first: u16,
+    builders: Vec<Option<DeltaBuilder>>,
+    /// As much room is made at once as the epoch before needed.
+    bytes: &'a mut [usize],
 }
 
-impl Deltas {
+impl<'a> Deltas<'a> {
+    fn new(step: u16, first: u16, bytes: &'a mut [usize]) -> Self {
+        Self { step, first, builders: vec![None; bytes.len()], bytes }
+    }
+
     fn builder(&mut self, key_group: u16) -> &mut DeltaBuilder {
-        self.builders.entry(key_group).or_insert_with(|| DeltaBuilder::new(self.step, key_group))
+        let number = usize::from(key_group - self.first);
+        let bytes = self.bytes[number];
+        self.builders[number].get_or_insert_with(|| DeltaBuilder::with_capacity(self.step, key_group, bytes))
+    }
+
+    fn finish(self) -> Vec<StateDelta> {
+        let deltas: Vec<Option<StateDelta>> =
+            self.builders.into_iter().map(|builder| builder.map(DeltaBuilder::finish)).collect();
+        for (bytes, delta) in self.bytes.iter_mut().zip(&deltas) {
+            *bytes = delta.as_ref().map_or(0, StateDelta::byte_size);
+        }
+        deltas.into_iter().flatten().collect()
     }
 }
 
-impl DeltaWriter for Deltas {
+impl DeltaWriter for Deltas<'_> {
     fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]) {
         self.builder(key_group).put(key, value);
     }
