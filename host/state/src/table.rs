@@ -32,6 +32,8 @@ pub mod growth;
 mod index;
 mod keyed;
 mod map;
+mod marks;
+pub mod prefetch;
 mod rows;
 mod slot_table;
 
@@ -85,17 +87,15 @@ pub trait Slots {
     /// What is wrong with the bytes, when they are not a value that [`Slots::write`] made.
     fn read(&mut self, slot: usize, value: &[u8]) -> Result<(), String>;
 
-    /// Reads something of the slot, so that it is in the cache soon.
+    /// Asks for the memory of the slot (see [`prefetch`]).
     fn prefetch(&self, _slot: usize) {}
 
     /// Bytes held.
     fn byte_size(&self) -> usize;
 }
 
-/// Changed slots whose memory is read side by side before they are written one by one.
-const SEALED_TOGETHER: usize = 16;
-
-fn prefetch<S: Slots>(index: &KeyIndex, values: &S, slots: &[u32]) {
+/// Asks for these slots side by side, so that writing them one by one does not wait for memory.
+fn read_ahead<S: Slots>(index: &KeyIndex, values: &S, slots: &[u32]) {
     if index.is_large() {
         slots.iter().for_each(|slot| index.prefetch_key(*slot));
         slots.iter().for_each(|slot| values.prefetch(*slot as usize));

@@ -2,10 +2,8 @@
 //!
 //! Invariant: a slot that no value has reached holds the fold's neutral value and is not `seen`.
 
-use std::hint::black_box;
-
 use arrow_schema::DataType;
-use weir_state::table::growth;
+use weir_state::table::{growth, prefetch};
 
 use super::argument::Lane;
 use super::cell::{Cells, Column, Exact, ExactSettings};
@@ -339,10 +337,10 @@ impl Accumulator {
         }
     }
 
-    /// Reads the slot's number, so that it is in the cache soon.
+    /// Asks for the slot's number.
     pub(super) fn prefetch(&self, slot: usize) {
         fn read<T: Copy>(values: &[T], slot: usize) {
-            black_box(values[slot]);
+            prefetch::line(&values[slot]);
         }
         match self {
             Self::Count(counts) => read(counts, slot),

@@ -17,7 +17,6 @@ mod keyed;
 mod state;
 mod tell;
 
-use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -230,9 +229,7 @@ impl GroupAggregate {
         // A key group of another task is refused here, before it is an index.
         self.table.group(taken[0].key_group).map_err(|error| internal(&error))?;
         let hashes = taken.iter().map(|taken| keys.hashes()[taken.row as usize]);
-        self.table.groups()[number].prefetch(hashes, |state, slot| {
-            black_box(state.last_us[slot]);
-        });
+        self.table.groups()[number].prefetch(hashes);
         let (mut rows, mut slots) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
         for taken in taken {
             let Some(slot) = self.slot(number, batch, keys, taken) else {

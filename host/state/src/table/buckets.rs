@@ -7,7 +7,7 @@
 //!
 //! Invariant: an entry lies at its home bucket or behind it with no empty bucket between.
 
-use std::hint::black_box;
+use super::prefetch;
 
 /// Buckets of a table that gets its first entry.
 const FEWEST: usize = 8;
@@ -50,11 +50,11 @@ impl Buckets {
         self.find(hash, |_| true)
     }
 
-    /// Reads the home bucket of `hash`, so that it is in the cache soon.
+    /// Asks for the home bucket of `hash`.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         if let Some(word) = self.words.get(self.home(hash)) {
-            black_box(*word);
+            prefetch::line(word);
         }
     }
 

@@ -3,12 +3,11 @@
 //! Invariant: slots are given in order of first appearance and never reused; `key(slot)` is the key that was
 //! given the slot. Keys are compared by their bytes, so equal bytes are one key and nothing else is.
 
-use std::hint::black_box;
-
 use weir_stream::key;
 
 use super::buckets::Buckets;
 use super::growth;
+use super::prefetch;
 
 /// A smaller index is in the cache anyway: hundreds of its neighbours fit there.
 const PREFETCH_KEYS: usize = 256;
@@ -56,7 +55,7 @@ impl KeyIndex {
         self.buckets.find(hash, |slot| equal(self.key(slot), key))
     }
 
-    /// Reads what look-ups of keys of these hashes will read, all of it side by side: one after the other each look-up
+    /// Asks for what look-ups of keys of these hashes will read, all of it side by side: one after the other each look-up
     /// would wait for memory several times. `also` gets the slot of most of those that are known.
     #[inline]
     pub fn prefetch(&self, hashes: impl Iterator<Item = u64> + Clone, mut also: impl FnMut(u32)) {
@@ -76,10 +75,12 @@ impl KeyIndex {
         self.len >= PREFETCH_KEYS
     }
 
-    /// Reads the key's first byte.
+    /// Asks for the key's memory.
     #[inline]
     pub fn prefetch_key(&self, slot: u32) {
-        black_box(self.key(slot).first().copied());
+        if let Some(byte) = self.key(slot).first() {
+            prefetch::line(byte);
+        }
     }
 
     /// The slot of `key`, given now if the key is new.

@@ -1,18 +1,18 @@
 //! The keys of one key group in one bucket, with their values and the marks of what changed.
 //!
-//! Invariant: the value columns have one slot per key, and a slot is in the dirty list exactly when its mark is set.
+//! Invariant: the value columns have one slot per key, and a slot is marked exactly when it was touched since the last seal.
 
 use super::index::KeyIndex;
-use super::{DeltaWriter, SEALED_TOGETHER, Slots, TableError, prefetch};
+use super::marks::Marks;
+use super::{DeltaWriter, Slots, TableError, read_ahead};
 
 /// Keys, values by slot, and the slots touched since the last seal. Keys never leave one by one.
 #[derive(Debug, Clone)]
 pub struct KeyTable<S> {
     index: KeyIndex,
     slots: S,
-    /// One bit per slot.
-    marks: Vec<u64>,
-    dirty: Vec<u32>,
+    /// Touched since the last seal.
+    marks: Marks,
     /// Whether a seal has written any of these keys: only then must a delta delete them.
     durable: bool,
     /// The seal before the last touch.
@@ -21,7 +21,7 @@ pub struct KeyTable<S> {
 
 impl<S: Slots> KeyTable<S> {
     pub fn new(slots: S) -> Self {
-        Self { index: KeyIndex::default(), slots, marks: Vec::new(), dirty: Vec::new(), durable: false, touched_at: 0 }
+        Self { index: KeyIndex::default(), slots, marks: Marks::default(), durable: false, touched_at: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -55,7 +55,7 @@ impl<S: Slots> KeyTable<S> {
 
     /// Whether a snapshot and the deltas so far hold all of it.
     pub(super) fn is_unchanged(&self) -> bool {
-        self.durable && self.dirty.is_empty()
+        self.durable && self.marks.is_empty()
     }
 
     /// Appends to `found` the slot of every key, new keys included, and marks them as touched. The caller then
@@ -64,22 +64,10 @@ impl<S: Slots> KeyTable<S> {
         self.index.prefetch(keys.clone().map(|(hash, _)| hash), |_| {});
         for (hash, key) in keys {
             let slot = self.index.find_or_insert(hash, key);
-            self.mark(slot);
+            self.marks.set(slot);
             found.push(slot);
         }
         self.slots.resize(self.index.len());
-    }
-
-    #[inline]
-    fn mark(&mut self, slot: u32) {
-        let (word, bit) = (slot as usize / 64, 1u64 << (slot % 64));
-        if word >= self.marks.len() {
-            self.marks.resize(word + 1, 0);
-        }
-        if self.marks[word] & bit == 0 {
-            self.marks[word] |= bit;
-            self.dirty.push(slot);
-        }
     }
 
     /// Writes the touched keys and forgets that they were touched. `scratch` is the bucket's bytes.
@@ -91,19 +79,18 @@ impl<S: Slots> KeyTable<S> {
         delta: &mut dyn DeltaWriter,
     ) {
         let prefix = stored.len();
-        for slots in self.dirty.chunks(SEALED_TOGETHER) {
-            prefetch(&self.index, &self.slots, slots);
+        let Self { index, slots: values, marks, durable, .. } = self;
+        marks.drain(|slots| {
+            read_ahead(index, values, slots);
             for slot in slots {
-                self.marks[*slot as usize / 64] = 0;
                 stored.truncate(prefix);
-                stored.extend_from_slice(self.index.key(*slot));
+                stored.extend_from_slice(index.key(*slot));
                 value.clear();
-                self.slots.write(*slot as usize, value);
+                values.write(*slot as usize, value);
                 delta.put(key_group, stored, value);
-                self.durable = true;
+                *durable = true;
             }
-        }
-        self.dirty.clear();
+        });
         stored.truncate(prefix);
     }
 
@@ -116,7 +103,6 @@ impl<S: Slots> KeyTable<S> {
 
     /// Bytes held.
     pub fn byte_size(&self) -> usize {
-        let marks = self.marks.capacity() * size_of::<u64>() + self.dirty.capacity() * size_of::<u32>();
-        size_of::<Self>() + self.index.byte_size() + self.slots.byte_size() + marks
+        size_of::<Self>() + self.index.byte_size() + self.slots.byte_size() + self.marks.byte_size()
     }
 }

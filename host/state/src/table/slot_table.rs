@@ -16,7 +16,8 @@ use std::ops::Range;
 use weir_stream::key;
 
 use super::cold_keys::ColdKeys;
-use super::{DeltaWriter, KeyIndex, SEALED_TOGETHER, Slots, TableError, prefetch};
+use super::marks::Marks;
+use super::{DeltaWriter, KeyIndex, Slots, TableError, read_ahead};
 
 /// Fewer empty slots than this are not worth the work.
 const COMPACT_MIN: usize = 64;
@@ -45,8 +46,7 @@ pub struct SlotGroup<S> {
     index: KeyIndex,
     slots: S,
     /// Touched since the last seal.
-    marks: Bits,
-    dirty: Vec<u32>,
+    marks: Marks,
     /// Slots whose key has left.
     empty: Bits,
     empty_count: usize,
@@ -75,15 +75,6 @@ impl Bits {
         }
         let was = self.0[word] & bit != 0;
         self.0[word] |= bit;
-        was
-    }
-
-    /// Answers what the bit was.
-    fn clear(&mut self, slot: u32) -> bool {
-        let was = self.get(slot);
-        if was {
-            self.0[slot as usize / 64] &= !(1 << (slot % 64));
-        }
         was
     }
 }
@@ -203,9 +194,9 @@ impl<S: CompactSlots + Clone> SlotTable<S> {
 
 impl<S: CompactSlots> SlotGroup<S> {
     fn new(slots: S) -> Self {
-        let [marks, empty, recent] = [const { Bits(Vec::new()) }; 3];
-        let (index, cold) = (KeyIndex::default(), ColdKeys::default());
-        Self { index, slots, marks, dirty: Vec::new(), empty, empty_count: 0, removed: Vec::new(), recent, cold }
+        let [empty, recent] = [const { Bits(Vec::new()) }; 2];
+        let (index, marks, cold) = (KeyIndex::default(), Marks::default(), ColdKeys::default());
+        Self { index, slots, marks, empty, empty_count: 0, removed: Vec::new(), recent, cold }
     }
 
     /// Keys in memory.
@@ -245,10 +236,13 @@ impl<S: CompactSlots> SlotGroup<S> {
         self.index.find(hash, key)
     }
 
-    /// Reads what [`SlotGroup::find`] of keys of these hashes will read (see [`KeyIndex::prefetch`]).
+    /// Asks for what [`SlotGroup::find`] of keys of these hashes will read, and for their values (see [`KeyIndex::prefetch`]).
     #[inline]
-    pub fn prefetch(&self, hashes: impl Iterator<Item = u64> + Clone, mut also: impl FnMut(&S, usize)) {
-        self.index.prefetch(hashes, |slot| also(&self.slots, slot as usize));
+    pub fn prefetch(&self, hashes: impl Iterator<Item = u64> + Clone) {
+        self.index.prefetch(hashes, |slot| {
+            self.marks.prefetch(slot);
+            self.slots.prefetch(slot as usize);
+        });
     }
 
     /// The slot of a key that is not held yet, with the value of a key without rows.
@@ -265,9 +259,7 @@ impl<S: CompactSlots> SlotGroup<S> {
     /// Notes that the caller changes the slot's value.
     #[inline]
     pub fn mark(&mut self, slot: u32) {
-        if !self.marks.set(slot) {
-            self.dirty.push(slot);
-        }
+        self.marks.set(slot);
     }
 
     /// Lets the slot's key go.
@@ -293,53 +285,48 @@ impl<S: CompactSlots> SlotGroup<S> {
     fn renumber(&mut self) {
         let held: Vec<u32> = self.held().collect();
         let mut index = KeyIndex::default();
-        let (mut marks, mut recent, mut dirty) = (Bits::default(), Bits::default(), Vec::new());
+        let (mut marks, mut recent) = (Marks::default(), Bits::default());
         for (to, from) in (0u32..).zip(&held) {
             let key = self.index.key(*from);
             index.find_or_insert(key::hash(key), key);
             if self.marks.get(*from) {
                 marks.set(to);
-                dirty.push(to);
             }
             if self.recent.get(*from) {
                 recent.set(to);
             }
         }
         self.slots.keep(&held);
-        (self.index, self.marks, self.recent, self.dirty) = (index, marks, recent, dirty);
+        (self.index, self.marks, self.recent) = (index, marks, recent);
         (self.empty, self.empty_count) = (Bits::default(), 0);
     }
 
     fn seal(&mut self, key_group: u16, value: &mut Vec<u8>, delta: &mut dyn DeltaWriter) {
+        // An epoch in which most keys left is no measure for those behind it.
+        self.removed.shrink_to(2 * self.removed.len());
         // Before the puts: a key that left may have come back since.
         for key in self.removed.drain(..) {
             delta.delete(key_group, &key);
         }
-        let touched = self.dirty.len();
-        for slots in self.dirty.chunks(SEALED_TOGETHER) {
-            prefetch(&self.index, &self.slots, slots);
+        let Self { index, slots: values, marks, recent, .. } = self;
+        marks.drain(|slots| {
+            read_ahead(index, values, slots);
             for slot in slots {
-                if self.marks.clear(*slot) {
-                    self.recent.set(*slot);
-                    value.clear();
-                    self.slots.write(*slot as usize, value);
-                    delta.put(key_group, self.index.key(*slot), value);
-                }
+                recent.set(*slot);
+                value.clear();
+                values.write(*slot as usize, value);
+                delta.put(key_group, index.key(*slot), value);
             }
-        }
-        self.dirty.clear();
-        // An epoch that touched most keys, such as the first one, is no measure for those behind it.
-        self.dirty.shrink_to(2 * touched);
-        self.removed.shrink_to(2 * touched);
+        });
     }
 
     /// Bytes held in memory.
     pub fn byte_size(&self) -> usize {
-        let bits = [&self.marks, &self.empty, &self.recent].map(|bits| bits.0.capacity() * size_of::<u64>());
+        let bits = [&self.empty, &self.recent].map(|bits| bits.0.capacity() * size_of::<u64>());
         let removed: usize = self.removed.iter().map(|key| key.len() + size_of::<Box<[u8]>>()).sum();
-        let lists = self.dirty.capacity() * size_of::<u32>() + removed;
-        let cold = self.cold.byte_size();
-        size_of::<Self>() + self.index.byte_size() + self.slots.byte_size() + bits.iter().sum::<usize>() + lists + cold
+        let (marks, cold) = (self.marks.byte_size(), self.cold.byte_size());
+        let held = self.index.byte_size() + self.slots.byte_size();
+        size_of::<Self>() + held + marks + bits.iter().sum::<usize>() + removed + cold
     }
 }
 

@@ -4,9 +4,7 @@
 //! rows are taken back the number of its rows (8 bytes), and the aggregates as [`Accumulators`] store them; numbers are
 //! little-endian.
 
-use std::hint::black_box;
-
-use weir_state::table::{CompactSlots, Slots, growth};
+use weir_state::table::{CompactSlots, Slots, growth, prefetch};
 
 use crate::aggregate::accumulator::keep;
 use crate::aggregate::slots::{Accumulators, take};
@@ -68,7 +66,7 @@ impl Slots for GroupState {
     }
 
     fn prefetch(&self, slot: usize) {
-        black_box(self.last_us[slot]);
+        prefetch::line(&self.last_us[slot]);
         self.accumulators.prefetch(slot);
     }
 
