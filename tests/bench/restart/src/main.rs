@@ -3,11 +3,14 @@
 //!
 //! * Without a word: it is stopped, gets some records more, and is started again. Seconds of wall time from the start of the
 //!   process to the epoch that holds the new result being in SQLite.
-//! * `throughput`: records of random keys, all of them held. Events per CPU-second of the whole process, epochs of a second.
+//! * `throughput`: records of random keys, all of them held, as small as they can be and from a file, so that little else
+//!   costs. Events per CPU-second of the whole process, epochs of a second.
+//! * `kafka`: the same with events such as the shop's, from Kafka to Kafka (`KAFKA_BROKERS`), all of them there before the
+//!   pipeline starts.
 //!
 //! Files are in the page cache.
 //!
-//!     WEIR_BIN=target/release/weir cargo run --release -p weir-bench-restart -- [throughput] [thousands of keys] [times]
+//!     WEIR_BIN=target/release/weir cargo run --release -p weir-bench-restart -- [throughput|kafka] [thousands of keys] [times]
 
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
@@ -41,12 +44,13 @@ const LOADING: Duration = Duration::from_secs(1_800);
 /// What stands before the last epoch in the target.
 const EXPOSED: &str = "\"table\":{\"exposed_epoch\":";
 
-/// Of the keys one in a thousand reaches the target, so that SQLite is not what is measured.
+/// What stands before the rows of the step.
+const ROWS: &str = "\"totals\":{\"rows_in\":";
+
+/// Of the keys one in a thousand reaches the target, so that the target is not what is measured.
 const PIPELINE: &str = "pipeline: restart
 sources:
-  events:
-    columns: { key: int64!, n: int64!, at: timestamp(ms)! }
-    event_time: { column: at }
+  events: { columns: { COLUMNS }, event_time: { column: at } }
 steps:
   totals: { from: events, key: [key], aggregate: { rows: count(), total: sum(n) }, ttl: never }
   some: { from: totals, sample: { share: 0.1%, by: [key] } }
@@ -54,25 +58,55 @@ sinks:
   table: { from: some, upsert: [key] }
 state: { memory: 8GiB, epoch: { interval: INTERVAL } }
 profiles:
-  only:
+  file:
     events: { file: { path: in.jsonl } }
     table: { sqlite: { path: out.db, table: totals } }
     dead_letters: { file: { path: letters.jsonl } }
+  kafka:
+    events: { kafka: { brokers: \"${KAFKA_BROKERS}\", topic: \"${BENCH_TOPIC}\" } }
+    table: { kafka: { brokers: \"${KAFKA_BROKERS}\", topic: \"${BENCH_TOPIC}.out\", partitions: 4 } }
+    dead_letters: { file: { path: letters.jsonl } }
+";
+
+/// The least that the pipeline needs.
+const SMALL: &str = "key: int64!, n: int64!, at: timestamp(ms)!";
+
+/// A shop's event.
+const SHOP: &str = "key: int64!, kind: utf8, n: int32!, category: utf8, amount: 'decimal(12, 2)', currency: utf8, \
+                    at: timestamp(ms)!";
+
+/// Puts the file into the topic.
+const FILL: &str = "pipeline: fill
+sources:
+  events: { columns: { COLUMNS }, event_time: { column: at } }
+sinks:
+  topic: { from: events, append: true }
+profiles:
+  only:
+    events: { file: { path: in.jsonl } }
+    topic: { kafka: { brokers: \"${KAFKA_BROKERS}\", topic: \"${BENCH_TOPIC}\", partitions: 4 } }
+    dead_letters: { file: { path: fill-letters.jsonl } }
 ";
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).peekable();
-    let throughput = arguments.next_if(|argument| argument == "throughput").is_some();
+    let throughput = arguments.next_if(|argument| argument == "throughput" || argument == "kafka");
     let mut numbers = arguments.map(|argument| argument.parse::<u64>());
     let keys = numbers.next().transpose()?.unwrap_or(10_000) * 1_000;
     let times = numbers.next().transpose()?.unwrap_or(3);
     let root = std::env::temp_dir().join(format!("weir-bench-restart-{}", std::process::id()));
-    let measure = if throughput { measure_throughput } else { measure_restart };
-    let measured = [FEW_KEYS, keys].map(|keys| measure(&root.join(keys.to_string()), keys, times));
+    let measured = [FEW_KEYS, keys].map(|keys| {
+        let folder = root.join(keys.to_string());
+        fs::create_dir_all(&folder)?;
+        match throughput.as_deref() {
+            Some(mode) => measure_throughput(&folder, mode == "kafka", keys, times),
+            None => measure_restart(&folder, keys, times),
+        }
+    });
     fs::remove_dir_all(&root)?;
     let [few, many] = measured;
     let (few, many) = (few?, many?);
-    if throughput {
+    if throughput.is_some() {
         let share = 100.0 * many / few;
         println!(
             "best of {times}, events per CPU-second: {keys} keys {many:.0}, {FEW_KEYS} keys {few:.0}: {share:.0} %"
@@ -85,44 +119,54 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Writes rows of these keys behind the others.
-fn append(folder: &Path, mut keys: impl Iterator<Item = u64>) -> Result<()> {
+/// Writes records of these keys behind the others.
+fn append(folder: &Path, columns: &str, mut keys: impl Iterator<Item = u64>) -> Result<()> {
     let mut input = BufWriter::new(OpenOptions::new().create(true).append(true).open(folder.join("in.jsonl"))?);
-    keys.try_for_each(|key| writeln!(input, "{{\"key\":{key},\"n\":1,\"at\":\"2026-03-01T00:00:00Z\"}}"))?;
+    let rest = match columns {
+        SHOP => r#","kind":"payment","category":"books","amount":"12.50","currency":"EUR""#,
+        _ => "",
+    };
+    keys.try_for_each(|key| writeln!(input, r#"{{"key":{key},"n":1,"at":"2026-03-01T00:00:00Z"{rest}}}"#))?;
     Ok(input.flush()?)
 }
 
-/// A pipeline that has read a row of every key.
-fn loaded(folder: &Path, keys: u64, interval: &str) -> Result<Running> {
-    fs::create_dir_all(folder)?;
-    fs::write(folder.join("pipeline.yaml"), PIPELINE.replace("INTERVAL", interval))?;
-    append(folder, 0..keys)?;
+/// A pipeline that has read a record of every key.
+fn loaded(folder: &Path, profile: &str, columns: &str, keys: u64, interval: &str) -> Result<Running> {
+    let pipeline = PIPELINE.replace("COLUMNS", columns).replace("INTERVAL", interval);
+    fs::write(folder.join("pipeline.yaml"), pipeline)?;
     let began = Instant::now();
-    let mut running = Running::start(folder)?;
+    let mut running = Running::start(folder, profile)?;
     running.wait_for_rows(keys)?;
     println!("{keys} keys: first run {:.1} s", began.elapsed().as_secs_f64());
     Ok(running)
 }
 
-/// Events per CPU-second, the best of so many times.
-fn measure_throughput(folder: &Path, keys: u64, times: u64) -> Result<f64> {
-    let mut running = loaded(folder, keys, "1s")?;
-    running.settle()?;
-    let (mut rows, mut state, mut best) = (keys, 1_u64, 0.0_f64);
+/// Events per CPU-second once every key is held, the best of so many times `MEASURED` events.
+fn measure_throughput(folder: &Path, kafka: bool, keys: u64, times: u64) -> Result<f64> {
+    let (profile, columns) = if kafka { ("kafka", SHOP) } else { ("file", SMALL) };
+    let mut state = 1_u64;
+    // The upper bits of Knuth's generator: every key is as likely, neighbours are far apart.
+    let random = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % keys
+    });
+    append(folder, columns, (0..keys).chain(random.take((MEASURED * times) as usize)))?;
+    if kafka {
+        fs::write(folder.join("fill.yaml"), FILL.replace("COLUMNS", columns))?;
+        let filled = weir(folder)?.args(["run", "fill.yaml", "--until-end", "--quiet"]).status()?;
+        filled.success().then_some(()).ok_or("the topic was not filled")?;
+    }
+    let mut running = loaded(folder, profile, columns, keys, "1s")?;
+    let (mut rows, mut best) = (running.rows().unwrap_or(keys), 0.0_f64);
     for _ in 0..times {
-        // Knuth's multiplier: every key is as likely, neighbours are far apart.
-        let random = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) % keys
-        });
         let began = running.cpu_s()?;
-        append(folder, random.take(MEASURED as usize))?;
-        rows += MEASURED;
-        running.wait_for_rows(rows)?;
-        running.settle()?;
-        let per_second = MEASURED as f64 / (running.cpu_s()? - began);
+        let goal = (rows + MEASURED).min(keys + MEASURED * times);
+        running.wait_for_rows(goal)?;
+        let (now, cpu_s) = (running.rows().unwrap_or(goal), running.cpu_s()? - began);
+        let per_second = (now - rows) as f64 / cpu_s;
         println!("{keys} keys: {per_second:.0} events per CPU-second");
         best = best.max(per_second);
+        rows = now;
     }
     running.stop()?;
     Ok(best)
@@ -130,12 +174,13 @@ fn measure_throughput(folder: &Path, keys: u64, times: u64) -> Result<f64> {
 
 /// Seconds, the best of so many restarts.
 fn measure_restart(folder: &Path, keys: u64, restarts: u64) -> Result<f64> {
-    let mut exposed = loaded(folder, keys, "100ms")?.stop()?;
+    append(folder, SMALL, 0..keys)?;
+    let mut exposed = loaded(folder, "file", SMALL, keys, "100ms")?.stop()?;
     let mut best = f64::MAX;
     for _ in 0..restarts {
-        append(folder, 0..MORE)?;
+        append(folder, SMALL, 0..MORE)?;
         let began = Instant::now();
-        let mut running = Running::start(folder)?;
+        let mut running = Running::start(folder, "file")?;
         running.wait_for(|status| number(status, EXPOSED) > Some(exposed), Duration::from_secs(300))?;
         let seconds = began.elapsed().as_secs_f64();
         exposed = running.stop()?;
@@ -143,6 +188,15 @@ fn measure_restart(folder: &Path, keys: u64, restarts: u64) -> Result<f64> {
         best = best.min(seconds);
     }
     Ok(best)
+}
+
+/// The binary in this folder, with a topic that is the folder's own.
+fn weir(folder: &Path) -> Result<Command> {
+    let binary = PathBuf::from(std::env::var("WEIR_BIN").map_err(|_| "WEIR_BIN names the binary to measure")?);
+    let mut command = Command::new(binary.canonicalize()?);
+    let topic = folder.display().to_string().replace('/', ".");
+    command.current_dir(folder).env("BENCH_TOPIC", topic.trim_start_matches('.'));
+    Ok(command)
 }
 
 /// A pipeline that runs; ends with this.
@@ -160,11 +214,10 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(folder: &Path) -> Result<Self> {
-        let weir = PathBuf::from(std::env::var("WEIR_BIN").map_err(|_| "WEIR_BIN names the binary to measure")?);
+    fn start(folder: &Path, profile: &str) -> Result<Self> {
         let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let mut command = Command::new(weir.canonicalize()?);
-        command.current_dir(folder).args(["run", "pipeline.yaml", "--quiet", "--admin", &admin]);
+        let mut command = weir(folder)?;
+        command.args(["run", "pipeline.yaml", "--profile", profile, "--quiet", "--admin", &admin]);
         let child = command.stdout(Stdio::null()).stderr(File::create(folder.join("log"))?).spawn()?;
         Ok(Self { child, admin })
     }
@@ -191,7 +244,12 @@ impl Running {
     }
 
     fn wait_for_rows(&mut self, rows: u64) -> Result<()> {
-        self.wait_for(|status| number(status, "\"totals\":{\"rows_in\":") == Some(rows), LOADING)
+        self.wait_for(|status| number(status, ROWS) >= Some(rows), LOADING)
+    }
+
+    /// How many rows the step has read.
+    fn rows(&self) -> Option<u64> {
+        number(&self.status()?, ROWS)
     }
 
     /// CPU time of the process so far, in seconds.
