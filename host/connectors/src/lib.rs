@@ -3,6 +3,7 @@
 //! A source hands on payloads and positions and never looks into them; a sink takes what an epoch owes it, applies
 //! it once and remembers the epoch in the target itself. Only `runtime` calls them.
 
+pub mod cassandra;
 pub mod clock;
 mod durable;
 pub mod file;

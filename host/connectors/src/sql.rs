@@ -45,9 +45,11 @@ use arrow_schema::SchemaRef;
 use crate::identity::SinkIdentity;
 
 pub use postgres::{PostgresReader, PostgresSink};
+pub(crate) use question::as_source;
 pub use question::{AnsweredRow, MAX_KEYS_PER_QUESTION, Question, TableReader};
 pub use read::{TableRows, read_postgres_table, read_sqlite_table};
 pub use sqlite::{SqliteReader, SqliteSink};
+pub(crate) use table::{quote, quote_table};
 
 /// How rows become rows of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,8 +17,8 @@ pub struct Needed {
 }
 
 pub const JAVA: Needed =
-    Needed { program: "java", package: "default-jre-headless", why: "Kafka runs on Java 17 or later" };
-pub const MAVEN: Needed = Needed { program: "mvn", package: "maven", why: "Kafka's jars are fetched with Maven, once" };
+    Needed { program: "java", package: "default-jre-headless", why: "Kafka and Cassandra run on Java 17 or later" };
+pub const MAVEN: Needed = Needed { program: "mvn", package: "maven", why: "jars are fetched with Maven, once" };
 pub const POSTGRES: Needed =
     Needed { program: "postgres", package: "postgresql", why: "the PostgreSQL sink is tested on a real server" };
 

@@ -4,13 +4,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::install::{JAVA, MAVEN, find_or_install};
+use crate::install::{JAVA, find_or_install};
+use crate::jars::Jars;
 use crate::process::Process;
 use crate::proxy::Proxy;
 
@@ -18,10 +19,7 @@ const START_BOUND: Duration = Duration::from_secs(60);
 const ANSWER_BOUND: Duration = Duration::from_secs(1);
 const HEAP: &str = "-Xmx512m";
 
-/// The version in `pom.xml`; names the folder of jars.
-const VERSION: &str = "4.3.1";
-
-const POM: &str = include_str!("../pom.xml");
+const JARS: Jars = Jars { name: "Kafka", version: "4.3.1", size: "54 MB", pom: include_str!("../jars/kafka.xml") };
 
 /// Where a broker listens.
 #[derive(Clone, Copy)]
@@ -65,13 +63,13 @@ impl Kafka {
 
     fn launch(ports: Ports) -> Result<Self> {
         let java = find_or_install(JAVA)?;
-        let jars = jars()?;
+        let class_path = JARS.class_path()?;
         let folder = tempfile::Builder::new().prefix("weir-kafka-").tempdir()?;
         let properties = folder.path().join("server.properties");
         std::fs::write(&properties, server_properties(folder.path(), ports))?;
-        format_storage(&java, &jars, &properties)?;
+        format_storage(&java, &class_path, &properties)?;
         let mut command = Command::new(&java);
-        command.args([HEAP, "-XX:+UseSerialGC", "-cp"]).arg(class_path(&jars)).arg("kafka.Kafka").arg(&properties);
+        command.args([HEAP, "-XX:+UseSerialGC", "-cp"]).arg(&class_path).arg("kafka.Kafka").arg(&properties);
         let mut process = Process::spawn("Kafka", command, &folder.path().join("kafka.log"))?;
         process.wait_ready(START_BOUND, || answers(ports.broker))?;
         Ok(Self { process, port: ports.advertised, _folder: folder })
@@ -85,10 +83,6 @@ impl Kafka {
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
-}
-
-fn class_path(jars: &Path) -> PathBuf {
-    jars.join("*")
 }
 
 fn server_properties(folder: &Path, ports: Ports) -> String {
@@ -117,10 +111,10 @@ fn server_properties(folder: &Path, ports: Ports) -> String {
     lines.join("\n") + "\n"
 }
 
-fn format_storage(java: &Path, jars: &Path, properties: &Path) -> Result<()> {
+fn format_storage(java: &Path, class_path: &Path, properties: &Path) -> Result<()> {
     let tool = |arguments: &[&str]| {
         let mut command = Command::new(java);
-        command.arg("-cp").arg(class_path(jars)).arg("kafka.tools.StorageTool").args(arguments);
+        command.arg("-cp").arg(class_path).arg("kafka.tools.StorageTool").args(arguments);
         let output = command.output().context("java does not start")?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if !output.status.success() {
@@ -131,35 +125,6 @@ fn format_storage(java: &Path, jars: &Path, properties: &Path) -> Result<()> {
     let cluster = tool(&["random-uuid"])?;
     let properties = properties.to_str().context("the temporary folder's name is not UTF-8")?;
     tool(&["format", "--standalone", "-t", &cluster, "-c", properties]).map(drop)
-}
-
-/// The folder of jars, downloaded once. Two processes that miss it both download; the first to finish names it.
-fn jars() -> Result<PathBuf> {
-    let services = crate::cache_folder()?.join("services");
-    let jars = services.join(format!("kafka-{VERSION}"));
-    if jars.is_dir() {
-        return Ok(jars);
-    }
-    let maven = find_or_install(MAVEN)?;
-    eprintln!("downloading Kafka {VERSION} (54 MB) to {}", jars.display());
-    std::fs::create_dir_all(&services)?;
-    let work = tempfile::Builder::new().prefix(".kafka-").tempdir_in(&services)?;
-    let pom = work.path().join("pom.xml");
-    std::fs::write(&pom, POM)?;
-    let fetched = work.path().join("jars");
-    let output = Command::new(maven)
-        .args(["-q", "-B", "dependency:copy-dependencies", "-f"])
-        .arg(&pom)
-        .arg(format!("-DoutputDirectory={}", fetched.display()))
-        .output()
-        .context("mvn does not start")?;
-    if !output.status.success() {
-        bail!("Kafka's jars cannot be fetched\n{}", String::from_utf8_lossy(&output.stdout));
-    }
-    match std::fs::rename(&fetched, &jars) {
-        Err(_) if jars.is_dir() => Ok(jars),
-        renamed => renamed.map(|()| jars).context("the jars cannot be put in their place"),
-    }
 }
 
 /// Whether somebody on the port speaks Kafka: ApiVersions, version 0, as any client's first request.

@@ -1,4 +1,4 @@
-//! Real services for tests: a Kafka broker, a PostgreSQL server, and the `weir` binary under test; and a proxy that lets
+//! Real services for tests: a Kafka broker, a PostgreSQL server, a Cassandra node, and the `weir` binary under test; and a proxy that lets
 //! connections break where a test wants it, an HTTP server that answers as a test says, and
 //! certificates for it.
 //!
@@ -7,15 +7,18 @@
 //!
 //! Nothing here imitates a service, and nothing is shared between two handles but the download cache.
 
+pub mod cassandra;
 pub mod certificates;
 pub mod http;
 pub mod install;
+mod jars;
 pub mod kafka;
 pub mod pipeline;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
 
+pub use cassandra::Cassandra;
 pub use kafka::Kafka;
 pub use pipeline::{Run, Weir};
 pub use postgres::Postgres;

@@ -103,7 +103,7 @@ impl Quoted {
     }
 }
 
-pub(super) fn as_source(error: SinkError) -> SourceError {
+pub(crate) fn as_source(error: SinkError) -> SourceError {
     match error {
         SinkError::Fatal { message, next } => SourceError::Fatal { message, next },
         other => SourceError::Retry(other.to_string()),
