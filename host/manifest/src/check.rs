@@ -152,7 +152,7 @@ fn keep_profile(root: &mut Node, options: &ParseOptions<'_>, faults: &mut Faults
     }
 }
 
-/// Where the look-ups of steps find their tables: the only part of a step that may name a secret.
+/// Where look-ups of steps and plugins find their tables: the only part of a step that may name a secret.
 fn tables(root: &mut Node) -> impl Iterator<Item = &mut Node> {
     fn pairs(node: &mut Node) -> &mut [(Node, Node)] {
         if let Value::Map(pairs) = &mut node.value { pairs } else { &mut [] }
@@ -161,7 +161,16 @@ fn tables(root: &mut Node) -> impl Iterator<Item = &mut Node> {
         pairs(node).iter_mut().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value)
     }
     let steps = at(root, "steps").map(pairs).unwrap_or_default();
-    steps.iter_mut().filter_map(|(_, step)| at(at(step, "lookup")?, "in"))
+    steps.iter_mut().flat_map(|(_, step)| {
+        pairs(step).iter_mut().flat_map(|(key, value)| match key.as_text() {
+            Some("lookup") => at(value, "in").into_iter().collect(),
+            Some("plugin") => {
+                let tables = at(value, "tables").map(pairs).unwrap_or_default();
+                tables.iter_mut().filter_map(|(_, table)| at(table, "in")).collect::<Vec<_>>()
+            }
+            _ => Vec::new(),
+        })
+    })
 }
 
 fn resolve_secrets(node: &mut Node, environment: &Environment<'_>, faults: &mut Faults) {

@@ -22,10 +22,10 @@ pub use limits::{EpochSettings, Limits, PluginLimits, StateSettings, SwapSetting
 pub use sink::{Sink, SinkMode};
 pub use source::{Column, ColumnOrigin, EventTime, EventTimeOrigin, RecordPart, Source};
 pub use step::{
-    AggregateCall, AggregateOf, AggregatePlugin, DedupStep, Emit, FileTable, FlattenStep, GroupStep, HttpCache,
-    JoinStep, JoinTime, JoinWord, Keep, LatestStep, LookupCache, LookupStep, LookupTable, LookupWord, MatchesWord,
-    PluginHttp, PluginStep, PostgresTable, SampleStep, SessionGap, SessionsStep, Showing, SqliteTable, Step, StepKind,
-    TopStep, Tumbling, WindowShape, WindowStep, WindowTime,
+    AggregateCall, AggregateOf, AggregatePlugin, CassandraTable, DedupStep, Emit, FileTable, FlattenStep, GroupStep,
+    HttpCache, JoinStep, JoinTime, JoinWord, Keep, LatestStep, LookupCache, LookupStep, LookupTable, LookupWord,
+    MatchesWord, Password, PluginHttp, PluginStep, PluginTable, PostgresTable, SampleStep, SessionGap, SessionsStep,
+    Showing, SqliteTable, Step, StepKind, TopStep, Tumbling, WindowShape, WindowStep, WindowTime,
 };
 pub use test::{Crash, ExpectedRow, ExpectedValue, Feed, LATE_ROWS, Test};
 

@@ -59,5 +59,5 @@ pub use select::Select;
 pub use sessions::Sessions;
 pub use top::{Order, Ranks, Top, WindowTop};
 pub use transform::{BisectionBudget, TransformStep};
-pub use waiting::{Answerer, Reply, Waiting, WaitingLimits};
+pub use waiting::{Answerer, Reply, Waiting, WaitingLimits, Wanted};
 pub use window::{WindowError, WindowGrid};

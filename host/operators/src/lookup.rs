@@ -7,6 +7,7 @@
 //! see one table, and what was given out stands, whatever the table becomes. Nothing here knows where tables come from.
 
 mod cache;
+mod questions;
 mod remote;
 mod rows;
 mod table;
@@ -22,7 +23,8 @@ use crate::key::{KeyBatch, KeyEncoder, has_null};
 use crate::operator::{Operator, Outputs, StepFault};
 
 pub use cache::{AnswerCache, MAX_CACHE_BYTES};
-pub use remote::{KeyAnswer, Pending, RemoteLookup};
+pub use questions::{KeyAnswer, Questions, RemoteTable};
+pub use remote::{Pending, RemoteLookup};
 use rows::Matches;
 pub use table::{LookupTable, MAX_KEY_BYTES, MAX_ROWS_PER_KEY, TableFault};
 

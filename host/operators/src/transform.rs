@@ -95,6 +95,7 @@ impl TransformStep {
             let part = batch.slice(offset, length);
             match self.call(&part) {
                 Ok(called) => called.append_to(&part, &mut found)?,
+                Err(FunctionFault::Outside { message, next }) => return Err(StepFault::Outside { message, next }),
                 Err(fault) if length == 1 => {
                     self.budget.charge_row(&fault)?;
                     found.quarantine(STAGE, &part, 0, &fault)?;
@@ -122,6 +123,7 @@ impl Operator for TransformStep {
         }
         match self.call(&batch) {
             Ok(called) => called.append_to(&batch, out),
+            Err(FunctionFault::Outside { message, next }) => Err(StepFault::Outside { message, next }),
             Err(fault) => self.bisect(&batch, fault, out),
         }
     }

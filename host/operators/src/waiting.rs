@@ -8,7 +8,7 @@
 //! Who answers, and where, is the [`Answerer`]'s to know. Nothing here waits, or has a thread.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use weir_stream::Batch;
 use weir_stream::source::Waker;
@@ -58,7 +58,12 @@ impl Reply {
 
     /// Whether nobody waits for the answer any more.
     pub fn is_forgotten(&self) -> bool {
-        self.slot.as_ref().is_none_or(|slot| Arc::strong_count(slot) == 1)
+        self.wanted().is_forgotten()
+    }
+
+    /// The same question, to be asked from elsewhere.
+    pub fn wanted(&self) -> Wanted {
+        Wanted(self.slot.as_ref().map_or_else(Weak::new, Arc::downgrade))
     }
 
     fn put(&mut self, answer: Answer) {
@@ -66,6 +71,16 @@ impl Reply {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
             (self.waker)();
         }
+    }
+}
+
+/// Whether somebody waits for an answer.
+#[derive(Debug, Clone)]
+pub struct Wanted(Weak<Mutex<Option<Answer>>>);
+
+impl Wanted {
+    pub fn is_forgotten(&self) -> bool {
+        self.0.strong_count() <= 1
     }
 }
 

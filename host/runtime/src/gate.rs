@@ -11,13 +11,14 @@ use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use serde::Serialize;
 use weir_operators::Assigner;
 use weir_sandbox::{
-    ContractFault, Limits, PluginComponent, SandboxEngine, SandboxError, WasmAggregateFactory, WasmKeyedFactory,
-    WasmTransformFactory,
+    ContractFault, Grants, Limits, PluginComponent, SandboxEngine, SandboxError, WasmAggregateFactory,
+    WasmKeyedFactory, WasmTransformFactory,
 };
-use weir_stream::{AggregateContract, Batch, Fetch, Transform, Transformed};
+use weir_stream::{AggregateContract, Batch, Transform, Transformed};
 
 use crate::barrier::SwapOrder;
 use crate::function::{Contract, Function, Instance};
+use crate::lookup::StepTables;
 use crate::reject_watch::Judged;
 use crate::task::plugin::PluginSite;
 
@@ -32,8 +33,10 @@ pub struct GateSite {
     pub limits: Limits,
     /// Names of what stands behind, to say who needs a column.
     pub consumers: Vec<String>,
-    /// What the plugin may ask of services, of the world `enrich`.
-    pub http: Option<Arc<dyn Fetch>>,
+    /// What the plugin may ask, of the world `enrich`.
+    pub grants: Grants,
+    /// What its tables need beside them.
+    pub tables: StepTables,
     pub role: PluginRole,
     /// Of the version that the pipeline was planned with: what its state and timers are.
     pub planned: Option<Contract>,
@@ -125,8 +128,7 @@ impl GateSite {
         let (step, limits, config) = (&self.site.step, &self.limits, &self.config);
         let function = match &self.role {
             PluginRole::Rows | PluginRole::Windows { .. } => {
-                let http = self.http.clone();
-                WasmTransformFactory::granted(component, config, input, limits, step, None, http)
+                WasmTransformFactory::granted(component, config, input, limits, step, None, &self.grants)
                     .map(|factory| Function::Rows(Arc::new(factory)))
             }
             PluginRole::Keyed { key } => {

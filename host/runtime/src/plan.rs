@@ -21,6 +21,7 @@ mod route;
 mod sink;
 mod source;
 mod stateless;
+mod tables;
 mod test;
 mod window;
 
@@ -106,9 +107,9 @@ pub trait PlannedStateless: Send + Sync {
     /// A fault of Weir: the plan saw that it can be built.
     fn operator(&self) -> Result<Box<dyn Operator>, String>;
 
-    /// The file of the table that the step looks up, if it does: to be loaded before the step runs.
-    fn table_file(&self) -> Option<&Arc<TableFile>> {
-        None
+    /// The files of tables that the step looks up: to be loaded before the step runs.
+    fn table_files(&self) -> &[Arc<TableFile>] {
+        &[]
     }
 }
 
@@ -184,16 +185,19 @@ impl PlannedStep {
 
     /// A step that waits says so on this board from now on.
     pub fn tell(&self, board: &Arc<StatusBoard>) {
-        if let PlannedKind::Waiting(waiting) = &self.kind {
-            waiting.tell(board);
+        match &self.kind {
+            PlannedKind::Waiting(waiting) => waiting.tell(board),
+            PlannedKind::Plugin(plugin) => plugin.gate.tables.tell(board),
+            PlannedKind::Stateless(_) | PlannedKind::Keyed(_) => {}
         }
     }
 
-    /// The file of the table that the step looks up, if it does.
-    pub fn table_file(&self) -> Option<&Arc<TableFile>> {
+    /// The files of tables that the step looks up.
+    pub fn table_files(&self) -> &[Arc<TableFile>] {
         match &self.kind {
-            PlannedKind::Stateless(step) => step.table_file(),
-            _ => None,
+            PlannedKind::Stateless(step) => step.table_files(),
+            PlannedKind::Plugin(plugin) => &plugin.gate.tables.files,
+            PlannedKind::Waiting(_) | PlannedKind::Keyed(_) => &[],
         }
     }
 

@@ -17,6 +17,7 @@ const SERVED: (u64, u64) = (0, 1);
 type Grants = &'static [(&'static str, &'static [&'static str])];
 const LOG: (&str, &[&str]) = ("log", &["log"]);
 const HTTP: (&str, &[&str]) = ("http", &["fetch"]);
+const TABLES: (&str, &[&str]) = ("tables", &["look-up"]);
 
 /// What a plugin is for: the interface of `weir:plugin` that it exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub enum World {
     Transform,
     /// With state by key and timers.
     Process,
-    /// Row by row, asking services.
+    /// Row by row, asking services and tables.
     Enrich,
     /// Rows into accumulators.
     Aggregate,
@@ -47,7 +48,7 @@ impl World {
     fn grants(self) -> Grants {
         match self {
             Self::Transform | Self::Process | Self::Aggregate => &[LOG],
-            Self::Enrich => &[LOG, HTTP],
+            Self::Enrich => &[LOG, HTTP, TABLES],
         }
     }
 }

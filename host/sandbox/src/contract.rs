@@ -5,6 +5,7 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod keyed;
+pub(crate) mod tables;
 
 use std::collections::HashSet;
 
@@ -58,14 +59,15 @@ pub(crate) fn other_world(world: World, wanted: &[World]) -> ContractFault {
     })
 }
 
-/// A plugin that asks services in a step that grants none, or the other way round.
+/// A plugin that asks in a step that grants nothing to be asked, or the other way round.
 pub(crate) fn other_grant(world: World) -> ContractFault {
     ContractFault::general(match world {
         World::Enrich => {
-            "a plugin of the world `enrich` asks services; say which in the step: `plugin: { http: { allow: [..] } }`"
+            "a plugin of the world `enrich` asks services or tables; say which in the step: `plugin: { http: { allow: [..] } }` \
+             or `plugin: { tables: .. }`"
         }
         World::Transform | World::Process | World::Aggregate => {
-            "the plugin asks no services; take `http` away from the step's `plugin`"
+            "the plugin asks nothing; take `http` and `tables` away from the step's `plugin`"
         }
     })
 }

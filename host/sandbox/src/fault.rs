@@ -6,6 +6,7 @@ use weir_stream::FunctionFault;
 use crate::fetch::TooManyRequests;
 use crate::instance::HostState;
 use crate::limits::{CONTRACT_BYTES, FETCH_REQUESTS};
+use crate::tables::NoAnswer;
 
 /// wasmtime has no public type for this error; a test holds the text.
 const COPY_BUDGET_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
@@ -22,6 +23,9 @@ pub(crate) fn from_call(error: &wasmtime::Error, store: &Store<HostState>, copy_
     }
     if let Some(TooManyRequests(requests)) = error.downcast_ref::<TooManyRequests>() {
         return too_much(format!("{requests} requests to one fetch"), format!("{FETCH_REQUESTS}"));
+    }
+    if let Some(NoAnswer(fault)) = error.downcast_ref::<NoAnswer>() {
+        return fault.clone();
     }
     let cause = error.root_cause().to_string();
     if cause.contains(COPY_BUDGET_EXHAUSTED) {

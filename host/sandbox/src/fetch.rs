@@ -48,7 +48,11 @@ pub(crate) fn fetch(
     }
     let state = store.data_mut();
     let Some(fetching) = &mut state.fetching else {
-        let refused = || FetchError::NotAllowed("nothing can be fetched in `describe` and `open`".into());
+        let why = match state.tables {
+            Some(_) => "the step grants no `http`",
+            None => "nothing can be fetched in `describe` and `open`",
+        };
+        let refused = || FetchError::NotAllowed(why.into());
         return Ok((requests.iter().map(|_| Err(error_to_wire(refused()))).collect(),));
     };
     let (cpu, wall) = (thread_cpu_time(), Instant::now());

@@ -17,6 +17,8 @@ use crate::fetch::{self, Fetching, HTTP_INTERFACE};
 use crate::limits::{self, Limits};
 use crate::log::{LogLevel, PluginLog};
 use crate::plugin::PluginComponent;
+use crate::tables::{self, TABLES_INTERFACE, UsedTable};
+use crate::wire::tables::{DescribeParams, EnrichContract, OpenParams, Table};
 use crate::wire::{self, aggregate, keyed};
 use weir_stream::{Fetch, FunctionFault};
 
@@ -33,6 +35,8 @@ pub(crate) struct HostState {
     pub(crate) last_error: Option<String>,
     /// What may be asked of services, once the instance is open.
     pub(crate) fetching: Option<Fetching>,
+    /// What may be looked up, once the instance is open.
+    pub(crate) tables: Option<Vec<UsedTable>>,
     log: Arc<PluginLog>,
 }
 
@@ -69,6 +73,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine);
     linker.instance(LOG_INTERFACE)?.func_wrap("log", write_log)?;
     linker.instance(HTTP_INTERFACE)?.func_wrap("fetch", fetch::fetch)?;
+    linker.instance(TABLES_INTERFACE)?.func_wrap("look-up", tables::look_up)?;
     Ok(linker)
 }
 
@@ -90,7 +95,11 @@ pub(crate) trait WorldContract: Lift + 'static {
 }
 
 impl WorldContract for wire::Contract {
-    const WORLDS: &'static [World] = &[World::Transform, World::Enrich];
+    const WORLDS: &'static [World] = &[World::Transform];
+}
+
+impl WorldContract for EnrichContract {
+    const WORLDS: &'static [World] = &[World::Enrich];
 }
 
 impl WorldContract for keyed::Contract {
@@ -145,6 +154,7 @@ impl PluginInstance {
             deadline: Deadline::new(setup_time),
             last_error: None,
             fetching: None,
+            tables: None,
             log: Arc::clone(log),
         };
         let mut store = Store::new(plugin.engine().engine(), state);
@@ -176,8 +186,17 @@ impl PluginInstance {
         &mut self,
         config: &str,
         input: &[wire::Field],
+        tables: &[Table],
     ) -> Result<Result<C, Vec<wire::Fault>>, FunctionFault> {
         assert!(C::WORLDS.contains(&self.world), "a contract is asked for as what its world gives");
+        if self.world == World::Enrich {
+            // SAFETY: as below, for the parameters of this world.
+            let describe = unsafe {
+                TypedFunc::<DescribeParams<'_>, (Result<C, Vec<wire::Fault>>,)>::new_unchecked(self.describe)
+            };
+            let params = (config, input, tables);
+            return self.call(describe, self.setup_time, limits::CONTRACT_BYTES, params).map(|(answer,)| answer);
+        }
         // SAFETY: `describe` is the export whose type was checked against these parameters and, for this world, against
         // this result.
         let describe = unsafe {
@@ -188,18 +207,37 @@ impl PluginInstance {
     }
 
     pub(crate) fn open(&mut self, config: &str, input: &[wire::Field]) -> Result<(), FunctionFault> {
+        assert!(self.world != World::Enrich, "opened as its world says");
         // SAFETY: as in `describe`.
         let open = unsafe { TypedFunc::<wire::OpenParams<'_>, wire::OpenResult>::new_unchecked(self.open) };
         let (opened,) = self.call(open, self.setup_time, limits::CONTRACT_BYTES, (config, input))?;
+        self.opened(opened)
+    }
+
+    pub(crate) fn open_with(
+        &mut self,
+        config: &str,
+        input: &[wire::Field],
+        tables: &[Table],
+    ) -> Result<(), FunctionFault> {
+        assert_eq!(self.world, World::Enrich, "opened as its world says");
+        // SAFETY: as in `describe`.
+        let open = unsafe { TypedFunc::<OpenParams<'_>, wire::OpenResult>::new_unchecked(self.open) };
+        let (opened,) = self.call(open, self.setup_time, limits::CONTRACT_BYTES, (config, input, tables))?;
+        self.opened(opened)
+    }
+
+    fn opened(&self, opened: Result<(), String>) -> Result<(), FunctionFault> {
         opened.map_err(|refusal| {
             let refusal = self.store.data().log.printable(&refusal);
             FunctionFault::Trap(format!("open refused what describe had accepted: {refusal}"))
         })
     }
 
-    /// From here on the plugin may ask services.
-    pub(crate) fn allow(&mut self, client: Arc<dyn Fetch>) {
-        self.store.data_mut().fetching = Some(Fetching::new(client));
+    /// From here on the plugin may ask services, if it may at all, and these tables.
+    pub(crate) fn allow(&mut self, client: Option<Arc<dyn Fetch>>, tables: Vec<UsedTable>) {
+        let state = self.store.data_mut();
+        (state.fetching, state.tables) = (client.map(Fetching::new), Some(tables));
     }
 
     pub(crate) fn process(&mut self, batch: wire::Batch<'_>) -> Result<wire::Transformed, FunctionFault> {

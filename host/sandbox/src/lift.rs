@@ -8,11 +8,25 @@ pub(crate) mod aggregate;
 mod arrays;
 pub(crate) mod keyed;
 
+use std::sync::Arc;
+
 use weir_stream::{Cardinality, FunctionFault, OutputContract, OutputRows, Reject, Selection, Transformed};
 
 use crate::fault::{malformed, too_much};
 use crate::limits::{Limits, REJECT_CODE_BYTES};
 use crate::wire;
+
+/// The keys that a plugin asks a table with; `place` says which table.
+pub(crate) fn keys(
+    columns: Vec<wire::OwnedColumn>,
+    key: &[arrow_schema::FieldRef],
+    rows: usize,
+    place: &str,
+) -> Result<Vec<arrow_array::ArrayRef>, FunctionFault> {
+    let nullable = |field: &arrow_schema::FieldRef| Arc::new(field.as_ref().clone().with_nullable(true));
+    let fields: Vec<_> = key.iter().map(nullable).collect();
+    arrays::build_all(columns, &fields, rows, "the table's key has", || place.to_owned())
+}
 
 /// Checks and converts one answer to a batch of `rows` rows; `contracts` are those of the outputs.
 pub(crate) fn lift(

@@ -47,6 +47,10 @@ pub const CONTRACT_TIMERS: usize = 64;
 pub const CONTRACT_BYTES: usize = MIB;
 /// Requests that a plugin may make at once.
 pub const FETCH_REQUESTS: usize = 16_384;
+/// Keys that a plugin may look up at once.
+pub const LOOK_UP_KEYS: usize = 65_536;
+/// Bytes that the answer to one look-up may have.
+pub const LOOK_UP_BYTES: usize = 16 * MIB;
 /// A reject's code.
 pub const REJECT_CODE_BYTES: usize = 64;
 

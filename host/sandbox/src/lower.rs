@@ -69,6 +69,33 @@ impl<'a> Rebased<'a> {
     }
 }
 
+impl wire::Column<'_> {
+    /// With buffers of its own.
+    pub(crate) fn to_owned(self) -> wire::OwnedColumn {
+        use wire::{OwnedValues, Values};
+        let values = match self.values {
+            Values::Bits(bits) => OwnedValues::Bits(bits.to_vec()),
+            Values::Int8(values) => OwnedValues::Int8(values.to_vec()),
+            Values::Int16(values) => OwnedValues::Int16(values.to_vec()),
+            Values::Int32(values) => OwnedValues::Int32(values.to_vec()),
+            Values::Int64(values) => OwnedValues::Int64(values.to_vec()),
+            Values::Uint8(values) => OwnedValues::Uint8(values.to_vec()),
+            Values::Uint16(values) => OwnedValues::Uint16(values.to_vec()),
+            Values::Uint32(values) => OwnedValues::Uint32(values.to_vec()),
+            Values::Uint64(values) => OwnedValues::Uint64(values.to_vec()),
+            Values::Float32(values) => OwnedValues::Float32(values.to_vec()),
+            Values::Float64(values) => OwnedValues::Float64(values.to_vec()),
+            Values::Decimal128(halves) => OwnedValues::Decimal128(halves.to_vec()),
+            Values::Bytes(wire::VarBytes { offsets, data }) => {
+                OwnedValues::Bytes(wire::OwnedVarBytes { offsets: offsets.to_vec(), data: data.to_vec() })
+            }
+            Values::ListOffsets(offsets) => OwnedValues::ListOffsets(offsets.to_vec()),
+            Values::Nothing => OwnedValues::Nothing,
+        };
+        wire::OwnedColumn { validity: self.validity.map(<[u8]>::to_vec), values }
+    }
+}
+
 fn rebase(array: &ArrayRef) -> RebasedValues<'_> {
     use wire::Values;
     RebasedValues::Borrowed(match array.data_type() {

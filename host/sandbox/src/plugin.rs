@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow_schema::{FieldRef, Schema};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower};
-use weir_stream::{AggregateContract, KeyedContract, TransformContract};
+use weir_stream::{AggregateContract, KeyedContract, KeyedTable, TransformContract};
 
 use crate::component::{self, PluginInfo, World};
 use crate::engine::SandboxEngine;
@@ -17,6 +17,8 @@ use crate::error::{ContractFault, SandboxError};
 use crate::instance::{HostState, PluginInstance, WorldContract};
 use crate::limits::Limits;
 use crate::log::PluginLog;
+use crate::tables::{UsedTable, to_wire};
+use crate::wire::tables::{DescribeParams, DescribeResult, EnrichContract, OpenParams, Table};
 use crate::wire::{self, aggregate, keyed};
 use crate::{contract, types};
 
@@ -119,7 +121,27 @@ impl PluginComponent {
         input: &Schema,
         limits: &Limits,
     ) -> Result<Description, Vec<ContractFault>> {
-        self.answer::<wire::Contract>(config_json, input, limits).and_then(|answer| contract::check(answer, input))
+        self.answer::<wire::Contract>(config_json, input, &[], limits).and_then(|answer| contract::check(answer, input))
+    }
+
+    /// The contract of a plugin of the world `enrich` in a step with these tables, and which of them it asks.
+    ///
+    /// # Errors
+    /// As [`PluginComponent::describe`].
+    pub(crate) fn describe_asking(
+        &self,
+        config_json: &str,
+        input: &Schema,
+        tables: &[Arc<dyn KeyedTable>],
+        limits: &Limits,
+    ) -> Result<(Description, Vec<UsedTable>), Vec<ContractFault>> {
+        let shown: Vec<_> = tables.iter().map(|table| to_wire(table.as_ref())).collect();
+        let answer = self.answer::<EnrichContract>(config_json, input, &shown, limits)?;
+        let (rows, used) = (contract::check(answer.rows, input), contract::tables::check(answer.tables, tables));
+        match (rows, used) {
+            (Ok(rows), Ok(used)) => Ok((rows, used)),
+            (rows, used) => Err(rows.err().into_iter().chain(used.err()).flatten().collect()),
+        }
     }
 
     /// The contract of a plugin of the world `process`; `key` are the columns of the step's key.
@@ -133,7 +155,7 @@ impl PluginComponent {
         key: &[FieldRef],
         limits: &Limits,
     ) -> Result<Description<KeyedContract>, Vec<ContractFault>> {
-        let answer = self.answer::<keyed::Contract>(config_json, input, limits)?;
+        let answer = self.answer::<keyed::Contract>(config_json, input, &[], limits)?;
         contract::keyed::check(answer, input, key)
     }
 
@@ -147,7 +169,7 @@ impl PluginComponent {
         input: &Schema,
         limits: &Limits,
     ) -> Result<Description<AggregateContract>, Vec<ContractFault>> {
-        let answer = self.answer::<aggregate::Contract>(config_json, input, limits)?;
+        let answer = self.answer::<aggregate::Contract>(config_json, input, &[], limits)?;
         contract::aggregate::check(answer, input)
     }
 
@@ -155,6 +177,7 @@ impl PluginComponent {
         &self,
         config_json: &str,
         input: &Schema,
+        tables: &[Table],
         limits: &Limits,
     ) -> Result<C, Vec<ContractFault>> {
         if !C::WORLDS.contains(&self.world) {
@@ -163,7 +186,7 @@ impl PluginComponent {
         check_config(config_json)?;
         let log = Arc::new(PluginLog::new(&self.digest, "describe", limits, None));
         let answer = PluginInstance::new(self, limits, &log)
-            .and_then(|mut instance| instance.describe::<C>(config_json, &types::fields_to_wire(input)));
+            .and_then(|mut instance| instance.describe::<C>(config_json, &types::fields_to_wire(input), tables));
         match answer {
             Err(fault) => Err(vec![contract::no_answer(&fault)]),
             Ok(Err(faults)) => Err(contract::refusal(faults, &log)),
@@ -208,9 +231,14 @@ fn exports(engine: &SandboxEngine, prepared: &InstancePre<HostState>, world: Wor
     let find = Finder { prepared, interface: index, world };
     let open = || find.export::<wire::OpenParams<'_>, wire::OpenResult>("open");
     Ok(match world {
-        World::Transform | World::Enrich => Exports {
+        World::Transform => Exports {
             describe: find.export::<wire::DescribeParams<'_>, wire::DescribeResult>("describe")?,
             open: open()?,
+            calls: vec![find.export::<wire::ProcessParams<'_>, wire::ProcessResult>("process")?],
+        },
+        World::Enrich => Exports {
+            describe: find.export::<DescribeParams<'_>, DescribeResult>("describe")?,
+            open: find.export::<OpenParams<'_>, wire::OpenResult>("open")?,
             calls: vec![find.export::<wire::ProcessParams<'_>, wire::ProcessResult>("process")?],
         },
         World::Process => Exports {

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use weir_stream::{Batch, Fetch, FunctionFault, Transform, TransformContract, TransformFactory, Transformed};
+use weir_stream::{
+    Batch, Fetch, FunctionFault, KeyedTable, Transform, TransformContract, TransformFactory, Transformed,
+};
 
 use crate::component::World;
 use crate::error::ContractFault;
@@ -16,6 +18,7 @@ use crate::limits::Limits;
 use crate::log::{LogSink, PluginLog};
 use crate::lower::{Rebased, depth_first};
 use crate::plugin::PluginComponent;
+use crate::tables::{UsedTable, to_wire};
 use crate::{contract, types, wire};
 
 /// A plugin in a step, its contract agreed.
@@ -33,8 +36,31 @@ struct Shared {
     reads: Vec<usize>,
     limits: Limits,
     /// What the plugin may ask, of the world `enrich`.
-    client: Option<Arc<dyn Fetch>>,
+    asks: Option<Asks>,
     log: Arc<PluginLog>,
+}
+
+/// What the operator lets a plugin of the world `enrich` ask.
+#[derive(Clone, Default)]
+pub struct Grants {
+    /// Services.
+    pub http: Option<Arc<dyn Fetch>>,
+    /// Tables.
+    pub tables: Vec<Arc<dyn KeyedTable>>,
+}
+
+impl Grants {
+    /// Whether there is anything to be asked.
+    pub fn is_empty(&self) -> bool {
+        self.http.is_none() && self.tables.is_empty()
+    }
+}
+
+/// What one does.
+struct Asks {
+    client: Option<Arc<dyn Fetch>>,
+    shown: Vec<wire::tables::Table>,
+    tables: Vec<UsedTable>,
 }
 
 impl WasmTransformFactory {
@@ -51,11 +77,11 @@ impl WasmTransformFactory {
         step: &str,
         log: Option<LogSink>,
     ) -> Result<Self, Vec<ContractFault>> {
-        Self::granted(plugin, config_json, input, limits, step, log, None)
+        Self::granted(plugin, config_json, input, limits, step, log, &Grants::default())
     }
 
-    /// [`WasmTransformFactory::new`] for a plugin of the world `enrich`, which asks services through `client`; `None` for
-    /// one of the world `transform`.
+    /// [`WasmTransformFactory::new`] for a plugin of the world `enrich`, which asks what `grants` has; one of the world
+    /// `transform` has none.
     ///
     /// # Errors
     /// As [`WasmTransformFactory::new`].
@@ -66,13 +92,20 @@ impl WasmTransformFactory {
         limits: &Limits,
         step: &str,
         log: Option<LogSink>,
-        client: Option<Arc<dyn Fetch>>,
+        grants: &Grants,
     ) -> Result<Self, Vec<ContractFault>> {
-        if client.is_some() != (plugin.world() == World::Enrich) && plugin.world() != World::Process {
+        if grants.is_empty() == (plugin.world() == World::Enrich) && plugin.world() != World::Process {
             return Err(vec![contract::other_grant(plugin.world())]);
         }
         limits.validate().map_err(contract::limits)?;
-        let contract = plugin.describe(config_json, &input, limits)?;
+        let (contract, asks) = match plugin.world() {
+            World::Enrich => {
+                let (described, tables) = plugin.describe_asking(config_json, &input, &grants.tables, limits)?;
+                let shown = grants.tables.iter().map(|table| to_wire(table.as_ref())).collect();
+                (described.contract, Some(Asks { client: grants.http.clone(), shown, tables }))
+            }
+            _ => (plugin.describe(config_json, &input, limits)?, None),
+        };
         let position = |name: &String| input.index_of(name).expect("the gate checked that every column read exists");
         let reads = contract.reads.iter().map(position).collect();
         let log = Arc::new(PluginLog::new(&contract.name, step, limits, log));
@@ -85,7 +118,7 @@ impl WasmTransformFactory {
             input_fields,
             reads,
             limits: limits.clone(),
-            client,
+            asks,
             log,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -111,7 +144,7 @@ impl TransformFactory for WasmTransformFactory {
     }
 
     fn waits(&self) -> bool {
-        self.shared.client.is_some()
+        self.shared.asks.is_some()
     }
 
     fn digest(&self) -> &Arc<str> {
@@ -127,8 +160,13 @@ impl TransformFactory for WasmTransformFactory {
 impl Shared {
     fn open(&self) -> Result<PluginInstance, FunctionFault> {
         let mut instance = PluginInstance::new(&self.plugin, &self.limits, &self.log)?;
-        instance.open(&self.config_json, &self.input_fields)?;
-        self.client.iter().for_each(|client| instance.allow(Arc::clone(client)));
+        match &self.asks {
+            None => instance.open(&self.config_json, &self.input_fields)?,
+            Some(asks) => {
+                instance.open_with(&self.config_json, &self.input_fields, &asks.shown)?;
+                instance.allow(asks.client.clone(), asks.tables.clone());
+            }
+        }
         Ok(instance)
     }
 }

@@ -50,6 +50,12 @@ pub(crate) fn fields_to_wire(schema: &Schema) -> Vec<wire::Field> {
     fields
 }
 
+/// As [`fields_to_wire`], of a table's columns.
+pub(crate) fn refs_to_wire(fields: &[FieldRef]) -> Vec<wire::Field> {
+    let crossing = fields.iter().filter(|field| obstacle(field.data_type()).is_none());
+    crossing.filter_map(|field| field_to_wire(field)).flatten().collect()
+}
+
 /// A field and, behind it, its children; `None` when the contract has no word for one of them.
 fn field_to_wire(field: &Field) -> Option<Vec<wire::Field>> {
     let (data_type, children): (_, Vec<&FieldRef>) = match field.data_type() {

@@ -1,5 +1,5 @@
-//! The types of `wit/` as the host sees them: names and order here are the contract's. Those of the worlds `process` and
-//! `aggregate` alone are in [`keyed`] and [`aggregate`].
+//! The types of `wit/` as the host sees them: names and order here are the contract's. Those of one world
+//! alone are in [`keyed`], [`aggregate`], [`http`] and [`tables`].
 //!
 //! Matching is structural and checked once, when a component is loaded. Parameters borrow Arrow's buffers, so
 //! that a column is copied once, into the sandbox; results are owned, because the sandbox frees its own copy
@@ -8,6 +8,7 @@
 pub mod aggregate;
 pub mod http;
 pub mod keyed;
+pub mod tables;
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
@@ -164,7 +165,7 @@ pub struct Batch<'a> {
     pub columns: &'a [Column<'a>],
 }
 
-#[derive(Debug, Clone, ComponentType, Lift)]
+#[derive(Debug, Clone, ComponentType, Lift, Lower)]
 #[component(record)]
 pub struct OwnedVarBytes {
     pub offsets: Vec<i32>,
@@ -172,7 +173,7 @@ pub struct OwnedVarBytes {
 }
 
 /// `weir:plugin/columns.values` on its way out.
-#[derive(Debug, Clone, ComponentType, Lift)]
+#[derive(Debug, Clone, ComponentType, Lift, Lower)]
 #[component(variant)]
 pub enum OwnedValues {
     #[component(name = "bits")]
@@ -207,7 +208,7 @@ pub enum OwnedValues {
     Nothing,
 }
 
-#[derive(Debug, Clone, ComponentType, Lift)]
+#[derive(Debug, Clone, ComponentType, Lift, Lower)]
 #[component(record)]
 pub struct OwnedColumn {
     pub validity: Option<Vec<u8>>,

@@ -102,6 +102,9 @@ pub enum FunctionFault {
     Malformed(String),
     #[error("returned {what}, over its limit of {limit}")]
     TooMuch { what: String, limit: String },
+    /// What it asks outside of the pipeline cannot be had; neither the function nor a row is to blame.
+    #[error("asked in vain: {message}")]
+    Outside { message: String, next: String },
 }
 
 impl FunctionFault {
@@ -113,6 +116,7 @@ impl FunctionFault {
             Self::Memory { .. } => "plugin-memory",
             Self::Malformed(_) => "plugin-malformed",
             Self::TooMuch { .. } => "plugin-too-much",
+            Self::Outside { .. } => "plugin-outside",
         }
     }
 }

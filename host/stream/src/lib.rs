@@ -20,6 +20,7 @@ pub mod record;
 pub mod reject;
 pub mod sink;
 pub mod source;
+pub mod tables;
 pub mod time;
 
 pub use aggregate_function::{
@@ -44,3 +45,4 @@ pub use sink::{
     ExposeOutcome, Held, PayloadBlock, RowBlock, Sink, SinkData, SinkEpoch, SinkError, SinkPosition, SinkReject,
 };
 pub use source::{PartitionReader, Poll, Position, Source, SourceError};
+pub use tables::{KeyedTable, TableAnswer, TableFault};

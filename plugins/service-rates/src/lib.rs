@@ -36,7 +36,7 @@ fn ask(payment: &Payment, service: &Service) -> Result<Option<Request>, Reject> 
 }
 
 /// The payment in euros.
-#[enrich(requests = ask)]
+#[enrich(asks = ask)]
 pub fn service_rates(payment: Payment, answers: Answers, _: &Service) -> Result<InEur, Reject> {
     let rate = match answers.optional()? {
         None => dec!(1),

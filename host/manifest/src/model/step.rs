@@ -25,9 +25,10 @@ pub use http::{HttpCache, PluginHttp};
 pub use join::{JoinStep, JoinTime, JoinWord, Tumbling};
 pub use latest::LatestStep;
 pub use lookup::{
-    FileTable, LookupCache, LookupStep, LookupTable, LookupWord, MatchesWord, PostgresTable, SqliteTable,
+    CassandraTable, FileTable, LookupCache, LookupStep, LookupTable, LookupWord, MatchesWord, Password, PostgresTable,
+    SqliteTable,
 };
-pub use plugin::PluginStep;
+pub use plugin::{PluginStep, PluginTable};
 pub use sample::SampleStep;
 pub use sessions::SessionsStep;
 pub use top::TopStep;

@@ -35,6 +35,11 @@ pub(crate) fn judge(format: &str, text: &str) -> Result<(), Refusal> {
         "brokers" => brokers(text)?,
         "topic" => topic(text)?,
         "table" => table(text)?,
+        "name" => name(text)?,
+        "node" => node(text)?,
+        "password" => {
+            return Err(Refusal::Secret("a password is written here; give it as { secret: NAME }".to_owned()));
+        }
         "variable" if !is_variable(text) => {
             return Err(format!("`{text}` is no name of an environment variable").into());
         }
@@ -97,6 +102,27 @@ fn column_name(text: &str) -> Result<(), String> {
         return Err(format!("`{text}` is no column name; names are letters, digits and _, no digit first"));
     }
     length(text)
+}
+
+fn name(text: &str) -> Result<(), String> {
+    if !is_identifier(text) {
+        return Err(format!("`{text}` is no name; names are letters, digits and _, no digit first"));
+    }
+    length(text)
+}
+
+fn node(text: &str) -> Result<(), String> {
+    let (host, port) = match text.rsplit_once(':') {
+        // An IPv6 address has its colons in brackets.
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let legal = host.chars().all(|c| c.is_ascii_alphanumeric() || "-._[]:".contains(c));
+    let fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    if !host.is_empty() && legal && fits {
+        return Ok(());
+    }
+    Err(format!("`{text}` is no host; write host or host:port"))
 }
 
 fn field_path(text: &str) -> Result<(), String> {

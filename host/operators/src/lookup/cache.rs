@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
-use super::remote::KeyAnswer;
+use super::questions::KeyAnswer;
 
 /// Bytes of keys and answers in one cache.
 pub const MAX_CACHE_BYTES: usize = 64 << 20;

@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow_schema::DataType;
+use arrow_select::take::take;
 use hashbrown::HashTable;
+use weir_stream::TableAnswer;
 
 use super::TableShape;
 use crate::key::{KeyBatch, has_null};
@@ -120,6 +122,24 @@ impl LookupTable {
     #[inline]
     pub fn rows_from(&self, row: u32) -> impl Iterator<Item = u32> {
         std::iter::successors(Some(row), |row| Some(self.nexts[*row as usize]).filter(|next| *next != END))
+    }
+
+    /// The first row of each of these keys, an array for each of the key's columns.
+    ///
+    /// # Errors
+    /// For a key of types that none can have.
+    pub fn look_up(&self, key: &[ArrayRef], rows: usize) -> Result<TableAnswer, String> {
+        let asked = KeyBatch::of_columns(key, rows)?;
+        let (mut keys, mut places) = (Vec::new(), Vec::new());
+        for row in (0..rows as u32).filter(|row| !has_null(asked.key(*row as usize))) {
+            if let Some(place) = self.find(asked.hashes()[row as usize], asked.key(row as usize)) {
+                keys.push(row);
+                places.push(place);
+            }
+        }
+        let places = UInt32Array::from(places);
+        let columns = self.values.iter().map(|array| take(array, &places, None)).collect::<Result<_, _>>();
+        Ok(TableAnswer { keys, columns: columns.map_err(|error| error.to_string())?, refused: Vec::new() })
     }
 
     pub fn rows(&self) -> usize {

@@ -37,15 +37,16 @@ pub fn not_again(plan: &Plan, sink: &PlannedSink) -> Vec<(String, &'static str)>
 
 fn why_not(step: &PlannedStep, key_groups: u16) -> Option<&'static str> {
     let plugin = step.plugin();
-    if plugin.is_some_and(|plugin| plugin.gate.http.is_some()) {
-        return Some("asks services, which may answer otherwise");
+    if plugin.is_some_and(|plugin| !plugin.gate.grants.is_empty()) {
+        return Some("asks services or tables, which may answer otherwise");
     }
     if plugin.and_then(|plugin| plugin.gate.planned.as_ref()).is_some_and(|contract| !contract.is_deterministic()) {
         return Some("runs a plugin that does not call itself deterministic");
     }
     match &step.kind {
         PlannedKind::Stateless(stateless) => {
-            stateless.table_file().map(|_| "looks up a file, which may be another by now")
+            let files = stateless.table_files();
+            (!files.is_empty()).then_some("looks up a file, which may be another by now")
         }
         PlannedKind::Waiting(_) => Some("asks what may answer otherwise"),
         PlannedKind::Plugin(_) => None,

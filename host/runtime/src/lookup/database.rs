@@ -1,6 +1,7 @@
-//! A look-up in a database: each task's batches go to a thread that asks, waits and answers.
+//! A look-up in a database: a desk that asks, waits and answers; of a look-up step, on a thread that each task's batches go
+//! to.
 //!
-//! Invariant: rows never pass a database that is away. The thread asks again, with back-off, until it has the answer, the
+//! Invariant: rows never pass a database that is away. It is asked again, with back-off, until there is an answer, the
 //! task is gone or the pipeline is told to stop; the batches behind wait, and the sources with them. What the database
 //! says is typed by the project's own codec, so that a value of another type is a reject and not a guess.
 
@@ -13,10 +14,10 @@ use arrow_schema::SchemaRef;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use weir_codecs::{ColumnSource, Decoder, JsonDecoder, JsonLimits};
 use weir_connectors::sql::{AnsweredRow, MAX_KEYS_PER_QUESTION, TableReader};
-use weir_operators::lookup::{KeyAnswer, Pending, RemoteLookup};
-use weir_operators::{Answerer, Outputs, Reply, StepFault};
+use weir_operators::lookup::{KeyAnswer, Questions, RemoteLookup, RemoteTable};
+use weir_operators::{Answerer, Outputs, Reply, RowFormat, StepFault};
 use weir_stream::record::NO_TIMESTAMP;
-use weir_stream::{Batch, SourceError, SourceRecords, TimestampType};
+use weir_stream::{Batch, SourceError, SourceRecords, TableFault, TimestampType};
 
 use crate::status::{PipelineState, StatusBoard};
 
@@ -42,19 +43,11 @@ impl DatabaseAnswerer {
     /// Starts the thread; nothing is connected before the first question.
     ///
     /// # Errors
-    /// When there is no thread or a codec for the columns.
-    pub fn spawn(
-        step: &Arc<str>,
-        reader: Box<dyn TableReader>,
-        lookup: RemoteLookup,
-        several: bool,
-        board: Board,
-    ) -> Result<Self, String> {
+    /// When there is no thread.
+    pub fn spawn(desk: Desk, lookup: RemoteLookup) -> Result<Self, String> {
         let (sender, batches) = unbounded();
-        let rows = Rows::new(lookup.values().schema())?;
-        let desk = Desk { step: Arc::clone(step), reader, lookup, rows, several, board, began: Instant::now() };
-        let thread = std::thread::Builder::new().name(format!("look-up {step}"));
-        thread.spawn(move || desk.run(&batches)).map_err(|error| error.to_string())?;
+        let thread = std::thread::Builder::new().name(format!("look-up {}", desk.label));
+        thread.spawn(move || run(desk, &lookup, &batches)).map_err(|error| error.to_string())?;
         Ok(Self(sender))
     }
 }
@@ -66,11 +59,40 @@ impl Answerer for DatabaseAnswerer {
     }
 }
 
-/// The thread.
-struct Desk {
-    step: Arc<str>,
+fn run(mut desk: Desk, lookup: &RemoteLookup, batches: &Receiver<(Batch, Reply)>) {
+    for (batch, reply) in batches {
+        let mut out = Outputs::default();
+        match answer(&mut desk, lookup, batch, &reply, &mut out) {
+            Ok(true) => reply.answer(Ok(out)),
+            Ok(false) => return,
+            Err(fault) => reply.answer(Err(fault)),
+        }
+    }
+}
+
+/// False: nobody waits for the answer any more.
+fn answer(
+    desk: &mut Desk,
+    lookup: &RemoteLookup,
+    batch: Batch,
+    reply: &Reply,
+    out: &mut Outputs,
+) -> Result<bool, StepFault> {
+    let now_ns = desk.now_ns();
+    let mut pending = lookup.begin(&mut desk.table, batch, now_ns)?;
+    let answered = desk.answer(&mut pending.questions, &|| reply.is_forgotten());
+    if !answered.map_err(|TableFault { message, next }| StepFault::Outside { message, next })? {
+        return Ok(false);
+    }
+    lookup.finish(&desk.table, pending, out).map(|()| true)
+}
+
+/// One connection, with what is known of the table behind it.
+pub struct Desk {
+    /// The step or, of a plugin, its table.
+    label: Arc<str>,
     reader: Box<dyn TableReader>,
-    lookup: RemoteLookup,
+    pub(super) table: RemoteTable,
     rows: Rows,
     several: bool,
     board: Board,
@@ -78,36 +100,49 @@ struct Desk {
 }
 
 impl Desk {
-    fn run(mut self, batches: &Receiver<(Batch, Reply)>) {
-        for (batch, reply) in batches {
-            let mut out = Outputs::default();
-            match self.answer(batch, &reply, &mut out) {
-                Ok(true) => reply.answer(Ok(out)),
-                Ok(false) => return,
-                Err(fault) => reply.answer(Err(fault)),
-            }
-        }
+    /// Nothing is connected before the first question.
+    ///
+    /// # Errors
+    /// When there is no codec for the columns.
+    pub fn new(
+        label: &Arc<str>,
+        reader: Box<dyn TableReader>,
+        table: RemoteTable,
+        several: bool,
+        board: Board,
+    ) -> Result<Self, String> {
+        let rows = Rows::new(table.schema())?;
+        Ok(Self { label: Arc::clone(label), reader, table, rows, several, board, began: Instant::now() })
     }
 
-    fn now_ns(&self) -> u64 {
+    pub(super) fn now_ns(&self) -> u64 {
         self.began.elapsed().as_nanos() as u64
     }
 
-    /// False: nobody waits for the answer any more.
-    fn answer(&mut self, batch: Batch, reply: &Reply, out: &mut Outputs) -> Result<bool, StepFault> {
-        let mut pending = self.lookup.begin(batch, self.now_ns())?;
-        for first in (0..pending.missing()).step_by(MAX_KEYS_PER_QUESTION) {
-            let count = MAX_KEYS_PER_QUESTION.min(pending.missing() - first);
-            let keys: Vec<ArrayRef> = pending.questions().iter().map(|array| array.slice(first, count)).collect();
-            let Some(found) = self.ask(&keys, reply)? else { return Ok(false) };
-            self.learn(&mut pending, first, count, found);
+    /// Asks what is not known. False: nobody waits for the answer any more.
+    ///
+    /// # Errors
+    /// When there will be no answer.
+    pub(super) fn answer(
+        &mut self,
+        questions: &mut Questions,
+        is_forgotten: &dyn Fn() -> bool,
+    ) -> Result<bool, TableFault> {
+        for first in (0..questions.missing()).step_by(MAX_KEYS_PER_QUESTION) {
+            let count = MAX_KEYS_PER_QUESTION.min(questions.missing() - first);
+            let keys: Vec<ArrayRef> = questions.asked_with().iter().map(|array| array.slice(first, count)).collect();
+            let Some(found) = self.ask(&keys, is_forgotten)? else { return Ok(false) };
+            self.learn(questions, first, count, found);
         }
-        self.lookup.finish(pending, out)?;
         Ok(true)
     }
 
     /// Asks until there is an answer. None: nobody waits for it any more.
-    fn ask(&mut self, keys: &[ArrayRef], reply: &Reply) -> Result<Option<Vec<AnsweredRow>>, StepFault> {
+    fn ask(
+        &mut self,
+        keys: &[ArrayRef],
+        is_forgotten: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<AnsweredRow>>, TableFault> {
         let (mut back_off, mut stopping) = (FIRST_BACK_OFF, None);
         loop {
             match self.reader.ask(keys) {
@@ -115,18 +150,18 @@ impl Desk {
                     self.say(None);
                     return Ok(Some(found));
                 }
-                Err(SourceError::Fatal { message, next }) => return Err(StepFault::Outside { message, next }),
+                Err(SourceError::Fatal { message, next }) => return Err(TableFault { message, next }),
                 Err(SourceError::Retry(message)) => self.say(Some(format!("{message}; waiting for it"))),
             }
             let until = Instant::now() + back_off;
             while Instant::now() < until {
-                if reply.is_forgotten() {
+                if is_forgotten() {
                     return Ok(None);
                 }
                 if self.is_stopping() && stopping.get_or_insert_with(Instant::now).elapsed() > STOP_PATIENCE {
                     let message = format!("{} is away, and the open epoch cannot be finished", self.reader.target());
                     let next = "start again: what is durable stands, the rest is read again".to_owned();
-                    return Err(StepFault::Outside { message, next });
+                    return Err(TableFault { message, next });
                 }
                 std::thread::sleep(GLANCE);
             }
@@ -134,8 +169,8 @@ impl Desk {
         }
     }
 
-    fn learn(&mut self, pending: &mut Pending, first: usize, count: usize, found: Vec<AnsweredRow>) {
-        let mut by_key = self.rows.decode(&self.lookup, found);
+    fn learn(&mut self, questions: &mut Questions, first: usize, count: usize, found: Vec<AnsweredRow>) {
+        let mut by_key = self.rows.decode(self.table.values(), found);
         let now_ns = self.now_ns();
         for question in 0..count {
             let answer = match by_key.remove(&question) {
@@ -143,8 +178,12 @@ impl Desk {
                 Some(Err(reason)) => KeyAnswer::Unusable(reason),
                 None => KeyAnswer::Rows(Vec::new()),
             };
-            self.lookup.learn(pending, first + question, answer, now_ns);
+            self.table.learn(questions, first + question, answer, now_ns);
         }
+    }
+
+    pub(super) fn target(&self) -> &str {
+        self.reader.target()
     }
 
     fn with_board<T>(&self, look: impl FnOnce(&StatusBoard) -> T) -> Option<T> {
@@ -152,7 +191,7 @@ impl Desk {
     }
 
     fn say(&self, trouble: Option<String>) {
-        self.with_board(|board| board.lookups.waits(&self.step, trouble));
+        self.with_board(|board| board.lookups.waits(&self.label, trouble));
     }
 
     fn is_stopping(&self) -> bool {
@@ -176,11 +215,11 @@ impl Rows {
         Ok(Self { decoder })
     }
 
-    fn decode(&mut self, lookup: &RemoteLookup, found: Vec<AnsweredRow>) -> HashMap<usize, KeyRows> {
+    fn decode(&mut self, values: &RowFormat, found: Vec<AnsweredRow>) -> HashMap<usize, KeyRows> {
         let mut by_key: HashMap<usize, KeyRows> = HashMap::new();
         let (small, large): (Vec<_>, Vec<_>) = found.into_iter().partition(|row| row.row.len() <= MAX_ROW_BYTES);
         for piece in small.chunks(MAX_KEYS_PER_QUESTION) {
-            self.decode_piece(lookup, piece, &mut by_key);
+            self.decode_piece(values, piece, &mut by_key);
         }
         for AnsweredRow { key, row } in large {
             by_key.insert(key, Err(format!("the table's row of this key has {} bytes", row.len())));
@@ -188,7 +227,7 @@ impl Rows {
         by_key
     }
 
-    fn decode_piece(&mut self, lookup: &RemoteLookup, found: &[AnsweredRow], by_key: &mut HashMap<usize, KeyRows>) {
+    fn decode_piece(&mut self, values: &RowFormat, found: &[AnsweredRow], by_key: &mut HashMap<usize, KeyRows>) {
         let records = SourceRecords {
             offsets: vec![0; found.len()],
             timestamps_us: vec![NO_TIMESTAMP; found.len()],
@@ -197,7 +236,7 @@ impl Rows {
             ..SourceRecords::default()
         };
         let decoded = self.decoder.decode(&records, 0..found.len());
-        let writer = lookup.values().writer(&decoded.columns);
+        let writer = values.writer(&decoded.columns);
         for (row, record) in decoded.rows.iter().enumerate() {
             if let Ok(rows) = by_key.entry(found[*record as usize].key).or_insert_with(|| Ok(Vec::new())) {
                 let mut bytes = Vec::new();

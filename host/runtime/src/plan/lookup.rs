@@ -7,7 +7,8 @@ use std::sync::Arc;
 use arrow_schema::{Field, Schema, SchemaRef};
 use weir_codecs::TableFormat;
 use weir_manifest::{
-    Fault, FileTable, LookupStep, LookupTable, LookupWord, Manifest, MatchesWord, Spanned, nearest, type_text,
+    ColumnType, Entries, Fault, FileTable, LookupCache, LookupStep, LookupTable, LookupWord, Manifest, MatchesWord,
+    Spanned, nearest, type_text,
 };
 use weir_operators::join::same_key_type;
 use weir_operators::lookup::{TableShape, TableSlot, lookup_schema};
@@ -18,6 +19,26 @@ use super::{Output, PlannedKind, PlannedStateless, Planner, Side, changes};
 use crate::lookup::{TableFile, TableFileSpec};
 use database::PlannedDatabaseLookup;
 
+/// Where a table is and what it has, of a step or a plugin.
+#[derive(Clone, Copy)]
+pub(super) struct TablePlace<'a> {
+    pub table: &'a LookupTable,
+    pub columns: &'a Entries<Spanned<ColumnType>>,
+    pub cache: Option<&'a Spanned<LookupCache>>,
+}
+
+impl<'a> TablePlace<'a> {
+    fn of(lookup: &'a LookupStep) -> Self {
+        Self { table: &lookup.table, columns: &lookup.columns, cache: lookup.cache.as_ref() }
+    }
+
+    pub(super) fn schema(&self) -> SchemaRef {
+        let columns = self.columns.iter();
+        let columns = columns.map(|(name, column)| Field::new(&**name, column.data_type.clone(), column.nullable));
+        Arc::new(Schema::new(columns.collect::<Vec<_>>()))
+    }
+}
+
 struct PlannedLookup {
     /// Expressions of the input, one for each column of the table's key.
     on: Vec<String>,
@@ -25,7 +46,7 @@ struct PlannedLookup {
     input: SchemaRef,
     output: SchemaRef,
     slot: Arc<TableSlot>,
-    file: Arc<TableFile>,
+    file: [Arc<TableFile>; 1],
 }
 
 impl PlannedStateless for PlannedLookup {
@@ -35,8 +56,8 @@ impl PlannedStateless for PlannedLookup {
         Ok(Box::new(lookup.map_err(|(_, error)| error.message)?))
     }
 
-    fn table_file(&self) -> Option<&Arc<TableFile>> {
-        Some(&self.file)
+    fn table_files(&self) -> &[Arc<TableFile>] {
+        &self.file
     }
 }
 
@@ -48,7 +69,8 @@ impl Planner<'_> {
         input: &Side,
         manifest: &Manifest,
     ) -> Option<(Vec<Output>, PlannedKind)> {
-        self.cache_fits(lookup)?;
+        let place = TablePlace::of(lookup);
+        self.cache_fits(place)?;
         let fits = self.table_fits(lookup, input);
         let shape = self.table_shape(lookup, input)?;
         let kind = match word(lookup) {
@@ -72,10 +94,11 @@ impl Planner<'_> {
         let planned = match &lookup.table {
             LookupTable::File(file) => {
                 let (slot, file) = self.file(step, file, shape, manifest)?;
+                let file = [file];
                 PlannedKind::Stateless(Box::new(PlannedLookup { on, kind, input: input_schema, output, slot, file }))
             }
-            LookupTable::Postgres(_) | LookupTable::Sqlite(_) => {
-                let database = self.database(step, lookup, &shape, manifest)?;
+            LookupTable::Postgres(_) | LookupTable::Sqlite(_) | LookupTable::Cassandra(_) => {
+                let database = self.database(step, place, &shape, manifest)?;
                 let planned = PlannedDatabaseLookup { on, kind, input: input_schema, output, database };
                 PlannedKind::Waiting(Box::new(planned))
             }
@@ -83,7 +106,7 @@ impl Planner<'_> {
         Some((vec![main], planned))
     }
 
-    fn file(
+    pub(super) fn file(
         &mut self,
         step: &Arc<str>,
         file: &FileTable,
@@ -103,8 +126,8 @@ impl Planner<'_> {
     }
 
     /// A file is held whole: there is nothing to be kept of it.
-    fn cache_fits(&mut self, lookup: &LookupStep) -> Option<()> {
-        let cache = lookup.cache.as_ref().filter(|_| matches!(lookup.table, LookupTable::File(_)));
+    pub(super) fn cache_fits(&mut self, place: TablePlace<'_>) -> Option<()> {
+        let cache = place.cache.filter(|_| matches!(place.table, LookupTable::File(_)));
         let Some(cache) = cache else { return Some(()) };
         let message = "a table of a file is held whole; there is nothing to cache";
         self.fault(Fault::new(cache.span, "lookup-cache", message).next("leave out `cache`"));
@@ -146,9 +169,7 @@ impl Planner<'_> {
     }
 
     fn table_shape(&mut self, lookup: &LookupStep, input: &Side) -> Option<TableShape> {
-        let columns = lookup.columns.iter();
-        let columns = columns.map(|(name, column)| Field::new(&**name, column.data_type.clone(), column.nullable));
-        let schema: SchemaRef = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
+        let schema = TablePlace::of(lookup).schema();
         let key: Vec<_> = lookup.on.iter().map(|(on, column)| self.key_column(on, column, &schema, input)).collect();
         let key = key.into_iter().collect::<Option<Vec<usize>>>()?;
         let twice = lookup.on.iter().enumerate().find(|(place, _)| key[..*place].contains(&key[*place]));

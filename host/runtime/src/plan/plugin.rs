@@ -7,6 +7,7 @@ use weir_connectors::http::{AllowedHost, CacheSettings, HttpClient, HttpSettings
 use weir_connectors::tls;
 use weir_manifest::{Fault, Manifest, Spanned};
 use weir_operators::{KeyEncoder, ProcessLimits, WaitingLimits};
+use weir_sandbox::Grants;
 use weir_stream::{ChangeMode, Fetch};
 
 use super::process::PlannedProcess;
@@ -79,7 +80,9 @@ impl Planner<'_> {
                 crate::gate::load(self.engine, &path, &limits)
                     .map_err(|error| Fault::new(plugin.reference.span, "plugin", error.to_string()))
             });
+        let tables = self.plugin_tables(step, plugin, manifest);
         let component = loaded.map_err(|fault| self.fault(fault)).ok()?;
+        let (granted, tables) = tables?;
         let config = plugin.config.as_ref().map_or_else(|| "null".to_owned(), |config| config.value.to_string());
         let site = PluginSite {
             step: Arc::clone(step),
@@ -88,11 +91,11 @@ impl Planner<'_> {
             outputs: Vec::new(),
             output_names: Vec::new(),
             reject_limit: RejectLimit::of(&manifest.swap),
-            waiting: plugin.http.as_ref().map(waiting).unwrap_or_default(),
+            waiting: waiting(plugin.http.as_ref(), tables.wait),
             digest_column: plugin.digest_column.as_ref().map(|column| column.value.clone()),
         };
-        let http = self.http(plugin, manifest)?;
-        let mut gate = GateSite { site, config, limits, consumers: Vec::new(), http, role, planned: None };
+        let grants = Grants { http: self.http(plugin, manifest)?, tables: granted };
+        let mut gate = GateSite { site, config, limits, consumers: Vec::new(), grants, tables, role, planned: None };
         let function = gate.function(&component).map_err(|error| self.contract_faults(plugin, &error)).ok()?;
         let contract = function.contract();
         gate.site.outputs = gate.output_schemas(&contract);
@@ -175,9 +178,14 @@ impl Planner<'_> {
 }
 
 /// A batch of which rows are looked for asks several times over: as long as that may take, and then some.
-fn waiting(http: &weir_manifest::PluginHttp) -> WaitingLimits {
+fn waiting(http: Option<&weir_manifest::PluginHttp>, databases: bool) -> WaitingLimits {
     const CALLS: u64 = 32;
     let defaults = WaitingLimits::default();
+    if databases {
+        // One that is away is waited for; what waits knows when to give up.
+        return WaitingLimits { answer_ms: u64::MAX, ..defaults };
+    }
+    let Some(http) = http else { return defaults };
     let call_ms = u64::try_from(http.total.as_std().as_millis()).unwrap_or(u64::MAX);
     WaitingLimits { answer_ms: defaults.answer_ms.saturating_add(call_ms.saturating_mul(CALLS)), ..defaults }
 }

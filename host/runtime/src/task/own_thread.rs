@@ -8,6 +8,8 @@ use weir_operators::waiting::{Answerer, Reply};
 use weir_operators::{Operator, Outputs};
 use weir_stream::Batch;
 
+use crate::lookup::asking_for;
+
 enum Work<S> {
     Batch(Batch, Reply),
     Change(Box<dyn FnOnce(&mut S) + Send>),
@@ -34,6 +36,7 @@ impl<S: Operator + 'static> OwnThread<S> {
                     // The task is gone, and with it everything that it was still owed.
                     Work::Batch(_, reply) if reply.is_forgotten() => {}
                     Work::Batch(batch, reply) => {
+                        let _asking = asking_for(reply.wanted());
                         let mut outputs = Outputs::default();
                         let answer = step.process(batch, &mut outputs).map(|()| outputs);
                         reply.answer(answer);

@@ -360,7 +360,7 @@ impl Finished {
 
 fn shape_of<'a, I: InputColumns<'a>, O: OutputColumns>() -> Shape {
     let main = OutputSpec { name: "main", columns: O::columns(), drops: O::drops(), keyed: false };
-    Shape { reads: I::columns(), cardinality: Cardinality::Filter, outputs: vec![main] }
+    Shape { reads: I::columns(), cardinality: Cardinality::Filter, outputs: vec![main], tables: Vec::new() }
 }
 
 /// The shape of a function without configuration.

@@ -1,4 +1,4 @@
-//! Plugins that ask services: a function that says what a row asks, and one that takes the row with the answers.
+//! Plugins that ask services and tables: a function that says what a row asks, and one that takes the row with the answers.
 //!
 //! ```
 //! use weir_sdk::prelude::*;
@@ -25,7 +25,7 @@
 //!     Request::get(format!("{}/eur/{}", rates.service, encode(payment.currency)))
 //! }
 //!
-//! #[enrich(requests = ask, name = "in-eur", version = "1.0.0")]
+//! #[enrich(asks = ask, name = "in-eur", version = "1.0.0")]
 //! fn in_eur(payment: Payment, answers: Answers, _: &Rates) -> Result<InEur, Reject> {
 //!     let answer = answers.one()?;
 //!     if answer.status == 404 {
@@ -50,116 +50,125 @@
 //! ```
 //!
 //! Both functions take the configuration, or neither. A batch asks everything at once, before its first row is answered;
-//! equal `GET`s are asked once. The function for requests returns a [`Request`], an `Option` or a `Vec` of them, each plain
-//! or in a `Result<_, Reject>`; the other what a transform may return. A batch may come again, so a request must be one
-//! that may be made twice.
+//! equal `GET`s are asked once. A batch may come again, so a request must be one that may be made twice.
+//!
+//! A table that the step's `tables` name is asked with a key, and answers a row or none:
+//!
+//! ```
+//! use weir_sdk::prelude::*;
+//! use weir_sdk::testing::tables::TestTable;
+//!
+//! #[derive(Input)]
+//! struct Payment<'a> {
+//!     currency: Option<&'a str>,
+//!     amount: Decimal,
+//! }
+//!
+//! /// What the table `rates` is asked with: its key.
+//! #[derive(LookupKey)]
+//! #[lookup(table = "rates", row = Rate)]
+//! struct RateOf<'a> {
+//!     code: &'a str,
+//! }
+//!
+//! /// What is read of its rows.
+//! #[derive(Input)]
+//! struct Rate {
+//!     rate: Decimal,
+//! }
+//!
+//! #[derive(Output)]
+//! struct InEur {
+//!     #[decimal(12, 2)]
+//!     amount_eur: Decimal,
+//! }
+//!
+//! fn ask<'a>(payment: &Payment<'a>) -> Option<RateOf<'a>> {
+//!     payment.currency.map(|code| RateOf { code })
+//! }
+//!
+//! #[enrich(asks = ask, name = "in-eur", version = "1.0.0")]
+//! fn in_eur(payment: Payment, found: Option<Rate>) -> Result<InEur, Reject> {
+//!     let rate = found.ok_or(reject!("currency-unknown"))?.rate;
+//!     let amount_eur = payment.amount.checked_mul(rate).ok_or(reject!("amount-too-large"))?;
+//!     Ok(InEur { amount_eur: amount_eur.round(2) })
+//! }
+//!
+//! # fn main() {
+//! let rates = TestTable::new("rates", &[("code", "utf8!")], &[("rate", "decimal(8, 4)!")])
+//!     .row(&[Some("USD"), Some("0.92")]);
+//! let columns = [("currency", "utf8"), ("amount", "decimal(12, 2)!")];
+//! let plugin = weir_sdk::testing::Instance::<in_eur>::open_with("", &columns, vec![rates]).unwrap();
+//! let outcome = plugin.process(&[[Some("USD"), Some("10.00")], [Some("NOK"), Some("1.00")], [None, Some("1.00")]]);
+//! assert_eq!(outcome.rows("main"), [[Some("9.20".to_owned())]]);
+//! assert_eq!(outcome.rejects, [1, 2].map(|row| (row, "currency-unknown".to_owned())));
+//! # }
+//! ```
+//!
+//! | the first function returns | the second gets |
+//! | --- | --- |
+//! | [`Request`](crate::http::Request), an `Option` or a `Vec` of them | [`Answers`] |
+//! | a key, an `Option` of one | an `Option` of the row |
+//! | a `Vec` of keys | a `Vec` of such |
+//! | a tuple of two or three of these | a tuple of theirs |
+//!
+//! each plain or, all of it, in a `Result<_, Reject>`. A key whose row the host cannot use (of another type than declared,
+//! or several of them) makes its row a reject, `lookup`.
 
-use crate::http::{self, FetchError, Fetched, Request, Response};
+mod asked;
+
 use crate::input::{self, Input};
 use crate::plugin::{Opened, Shape, shape_of};
-use crate::reject::Reject;
 use crate::returned::{Collector, Returned};
 use crate::wit::{Batch, Transformed};
 
-/// What a row asks.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not what a function for requests can return",
-    note = "it returns Request, Option<Request>, Vec<Request>, or Result<_, Reject> of these"
-)]
-pub trait Asked {
-    /// # Errors
-    /// The row's reject.
-    fn requests(self) -> Result<Vec<Request>, Reject>;
+pub use asked::{AnswerOf, Answers, Asked, Asks};
+
+/// The shape of two functions without configuration.
+pub fn shape<'a, E: Input<'a>, Q: Asks, R: Returned>(_: impl Fn(&E) -> Q, _: impl Fn(E, AnswerOf<Q>) -> R) -> Shape {
+    Shape { tables: Q::Asked::tables(), ..shape_of::<E, R>() }
 }
 
-impl Asked for Request {
-    fn requests(self) -> Result<Vec<Request>, Reject> {
-        Ok(vec![self])
-    }
+/// The shape of two functions with configuration.
+pub fn shape_with<'a, C: 'a, E: Input<'a>, Q: Asks, R: Returned>(
+    _: impl Fn(&E, &'a C) -> Q,
+    _: impl Fn(E, AnswerOf<Q>, &'a C) -> R,
+) -> Shape {
+    Shape { tables: Q::Asked::tables(), ..shape_of::<E, R>() }
 }
 
-impl Asked for Option<Request> {
-    fn requests(self) -> Result<Vec<Request>, Reject> {
-        Ok(self.into_iter().collect())
-    }
-}
-
-impl Asked for Vec<Request> {
-    fn requests(self) -> Result<Vec<Request>, Reject> {
-        Ok(self)
-    }
-}
-
-impl<A: Asked> Asked for Result<A, Reject> {
-    fn requests(self) -> Result<Vec<Request>, Reject> {
-        self?.requests()
-    }
-}
-
-/// The answers to what one row asked, in the order of its requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answers(pub Vec<Fetched>);
-
-impl Answers {
-    /// The answer of a row that asks one thing.
-    ///
-    /// # Errors
-    /// Why there is none.
-    ///
-    /// # Panics
-    /// When the row asked nothing.
-    pub fn one(self) -> Result<Response, FetchError> {
-        self.0.into_iter().next().expect("the row asked nothing")
-    }
-
-    /// The answer of a row that may ask one thing.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub fn optional(self) -> Result<Option<Response>, FetchError> {
-        self.0.into_iter().next().transpose()
-    }
-}
-
-/// The shape of a function without configuration.
-pub fn shape<'a, E: Input<'a>, R: Returned>(_: impl Fn(E, Answers) -> R) -> Shape {
-    shape_of::<E, R>()
-}
-
-/// The shape of a function with configuration.
-pub fn shape_with<'a, C: 'a, E: Input<'a>, R: Returned>(_: impl Fn(E, Answers, &'a C) -> R) -> Shape {
-    shape_of::<E, R>()
-}
-
-/// Asks for each row, then answers each.
-pub fn each<'a, C, E: Input<'a>, Q: Asked, R: Returned>(
+/// Asks for all rows, then answers each.
+pub fn each<'a, C, E: Input<'a>, Q: Asks, R: Returned>(
     ask: impl Fn(&E) -> Q,
-    answer: impl Fn(E, Answers) -> R,
+    answer: impl Fn(E, AnswerOf<Q>) -> R,
     opened: &'a Opened<C>,
     batch: &'a Batch,
 ) -> Transformed {
     let columns = input::bind::<E>(batch, opened.reads());
     let mut collector = Collector::new(opened.writes(), batch.rows as usize);
-    let mut requests = Vec::new();
+    let mut questions = Q::Asked::questions(opened.tables());
     let mut rows = Vec::with_capacity(batch.rows as usize);
     for row in 0..batch.rows {
         let row = E::read(&columns, row as usize);
-        let before = requests.len();
-        let asked = ask(&row).requests().map(|asked| requests.extend(asked));
-        rows.push((row, asked.map(|()| requests.len() - before)));
+        let asked = ask(&row).asked().and_then(|asked| {
+            asked.check(&questions)?;
+            asked.add(&mut questions);
+            Ok(())
+        });
+        rows.push((row, asked));
     }
-    let mut answers = http::fetch(requests).into_iter();
+    let mut answers = Q::Asked::ask(questions);
     for (number, (row, asked)) in (0..).zip(rows) {
-        let returned = asked.map(|count| answer(row, Answers(answers.by_ref().take(count).collect())));
-        returned.collect(number, &mut collector);
+        let answered = asked.and_then(|()| answers.next().expect("an answer for each row that asked"));
+        answered.map(|of_row| answer(row, of_row)).collect(number, &mut collector);
     }
     collector.finish(batch.rows)
 }
 
 /// As [`each`], both functions with the configuration.
-pub fn each_with<'a, C, E: Input<'a>, Q: Asked, R: Returned>(
+pub fn each_with<'a, C, E: Input<'a>, Q: Asks, R: Returned>(
     ask: impl Fn(&E, &'a C) -> Q,
-    answer: impl Fn(E, Answers, &'a C) -> R,
+    answer: impl Fn(E, AnswerOf<Q>, &'a C) -> R,
     opened: &'a Opened<C>,
     batch: &'a Batch,
 ) -> Transformed {

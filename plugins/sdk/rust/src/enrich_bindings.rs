@@ -427,6 +427,737 @@ pub mod weir {
                 }
             }
         }
+        /// Look-ups in tables that the host keeps or asks, for plugins of the world `enrich`: those that the step's manifest names
+        /// and the contract says. Many keys are asked at once.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod tables {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Field = super::super::super::__with_name1::Field;
+            pub type Batch = super::super::super::__with_name2::Batch;
+            pub type Column = super::super::super::__with_name2::Column;
+            /// A table that the step's manifest lets the plugin look up.
+            #[derive(Clone, PartialEq)]
+            pub struct Table {
+                pub name: _rt::String,
+                /// What rows are found by, in this order.
+                pub key: _rt::Vec<Field>,
+                /// Its other columns.
+                pub columns: _rt::Vec<Field>,
+            }
+            impl ::core::fmt::Debug for Table {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Table")
+                        .field("name", &self.name)
+                        .field("key", &self.key)
+                        .field("columns", &self.columns)
+                        .finish()
+                }
+            }
+            /// What a plugin asks of a table.
+            #[derive(Clone, PartialEq)]
+            pub struct TableUse {
+                /// Name of the table.
+                pub table: _rt::String,
+                /// Those of its columns that an answer has, in this order.
+                pub columns: _rt::Vec<_rt::String>,
+            }
+            impl ::core::fmt::Debug for TableUse {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("TableUse")
+                        .field("table", &self.table)
+                        .field("columns", &self.columns)
+                        .finish()
+                }
+            }
+            /// A key that has an answer which is none: of another type, or several rows where one may be.
+            #[derive(Clone, PartialEq)]
+            pub struct Refusal {
+                /// Number of the key.
+                pub key: u32,
+                pub reason: _rt::String,
+            }
+            impl ::core::fmt::Debug for Refusal {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Refusal")
+                        .field("key", &self.key)
+                        .field("reason", &self.reason)
+                        .finish()
+                }
+            }
+            /// The rows of the keys of one question.
+            #[derive(Clone, PartialEq)]
+            pub struct Found {
+                /// Numbers of the keys that have a row, ascending.
+                pub keys: _rt::Vec<u32>,
+                /// The columns of the contract's use, an entry for each of `keys`.
+                pub columns: _rt::Vec<Column>,
+                /// Ascending by key, of none that is in `keys`.
+                pub refused: _rt::Vec<Refusal>,
+            }
+            impl ::core::fmt::Debug for Found {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Found")
+                        .field("keys", &self.keys)
+                        .field("columns", &self.columns)
+                        .field("refused", &self.refused)
+                        .finish()
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The row of each key, as the table is now. `table` is an index in the contract's `tables`; `keys` has the columns of
+            /// the table's key, an entry for each key; the same key may stand there more than once, and one with a null has no
+            /// row. A table that is away is waited for; waiting is not the plugin's time.
+            #[allow(async_fn_in_trait)]
+            pub fn look_up(table: u32, keys: &Batch) -> Found {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 6 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 6
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let super::super::super::__with_name2::Batch {
+                        rows: rows0,
+                        columns: columns0,
+                    } = keys;
+                    let vec20 = columns0;
+                    let len20 = vec20.len();
+                    let layout20 = _rt::alloc::Layout::from_size_align(
+                            vec20.len() * (8 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result20, _cleanup20) = ::wit_bindgen::rt::Cleanup::new(
+                        layout20,
+                    );
+                    for (i, e) in vec20.into_iter().enumerate() {
+                        let base = result20
+                            .add(i * (8 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let super::super::super::__with_name2::Column {
+                                validity: validity1,
+                                values: values1,
+                            } = e;
+                            match validity1 {
+                                Some(e) => {
+                                    *base.add(0).cast::<u8>() = (1i32) as u8;
+                                    let vec2 = e;
+                                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                                    let len2 = vec2.len();
+                                    *base
+                                        .add(2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len2;
+                                    *base
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr2.cast_mut();
+                                }
+                                None => {
+                                    *base.add(0).cast::<u8>() = (0i32) as u8;
+                                }
+                            };
+                            use super::super::super::__with_name2::Values as V19;
+                            match values1 {
+                                V19::Bits(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (0i32) as u8;
+                                    let vec3 = e;
+                                    let ptr3 = vec3.as_ptr().cast::<u8>();
+                                    let len3 = vec3.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len3;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr3.cast_mut();
+                                }
+                                V19::Int8(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (1i32) as u8;
+                                    let vec4 = e;
+                                    let ptr4 = vec4.as_ptr().cast::<u8>();
+                                    let len4 = vec4.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len4;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr4.cast_mut();
+                                }
+                                V19::Int16(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (2i32) as u8;
+                                    let vec5 = e;
+                                    let ptr5 = vec5.as_ptr().cast::<u8>();
+                                    let len5 = vec5.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len5;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr5.cast_mut();
+                                }
+                                V19::Int32(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (3i32) as u8;
+                                    let vec6 = e;
+                                    let ptr6 = vec6.as_ptr().cast::<u8>();
+                                    let len6 = vec6.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len6;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr6.cast_mut();
+                                }
+                                V19::Int64(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (4i32) as u8;
+                                    let vec7 = e;
+                                    let ptr7 = vec7.as_ptr().cast::<u8>();
+                                    let len7 = vec7.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len7;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr7.cast_mut();
+                                }
+                                V19::Uint8(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (5i32) as u8;
+                                    let vec8 = e;
+                                    let ptr8 = vec8.as_ptr().cast::<u8>();
+                                    let len8 = vec8.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len8;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr8.cast_mut();
+                                }
+                                V19::Uint16(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (6i32) as u8;
+                                    let vec9 = e;
+                                    let ptr9 = vec9.as_ptr().cast::<u8>();
+                                    let len9 = vec9.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len9;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr9.cast_mut();
+                                }
+                                V19::Uint32(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (7i32) as u8;
+                                    let vec10 = e;
+                                    let ptr10 = vec10.as_ptr().cast::<u8>();
+                                    let len10 = vec10.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len10;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr10.cast_mut();
+                                }
+                                V19::Uint64(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (8i32) as u8;
+                                    let vec11 = e;
+                                    let ptr11 = vec11.as_ptr().cast::<u8>();
+                                    let len11 = vec11.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len11;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr11.cast_mut();
+                                }
+                                V19::Float32(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (9i32) as u8;
+                                    let vec12 = e;
+                                    let ptr12 = vec12.as_ptr().cast::<u8>();
+                                    let len12 = vec12.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len12;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr12.cast_mut();
+                                }
+                                V19::Float64(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (10i32) as u8;
+                                    let vec13 = e;
+                                    let ptr13 = vec13.as_ptr().cast::<u8>();
+                                    let len13 = vec13.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len13;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr13.cast_mut();
+                                }
+                                V19::Decimal128(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (11i32) as u8;
+                                    let vec14 = e;
+                                    let ptr14 = vec14.as_ptr().cast::<u8>();
+                                    let len14 = vec14.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len14;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr14.cast_mut();
+                                }
+                                V19::Bytes(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (12i32) as u8;
+                                    let super::super::super::__with_name2::VarBytes {
+                                        offsets: offsets15,
+                                        data: data15,
+                                    } = e;
+                                    let vec16 = offsets15;
+                                    let ptr16 = vec16.as_ptr().cast::<u8>();
+                                    let len16 = vec16.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len16;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr16.cast_mut();
+                                    let vec17 = data15;
+                                    let ptr17 = vec17.as_ptr().cast::<u8>();
+                                    let len17 = vec17.len();
+                                    *base
+                                        .add(7 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len17;
+                                    *base
+                                        .add(6 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr17.cast_mut();
+                                }
+                                V19::ListOffsets(e) => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (13i32) as u8;
+                                    let vec18 = e;
+                                    let ptr18 = vec18.as_ptr().cast::<u8>();
+                                    let len18 = vec18.len();
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len18;
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr18.cast_mut();
+                                }
+                                V19::Nothing => {
+                                    *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (14i32) as u8;
+                                }
+                            }
+                        }
+                    }
+                    let ptr21 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "weir:plugin/tables@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "look-up"]
+                        fn wit_import22(
+                            _: i32,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import22(
+                        _: i32,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import22(
+                        _rt::as_i32(&table),
+                        _rt::as_i32(rows0),
+                        result20,
+                        len20,
+                        ptr21,
+                    );
+                    let l23 = *ptr21.add(0).cast::<*mut u8>();
+                    let l24 = *ptr21
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let len25 = l24;
+                    let l26 = *ptr21
+                        .add(2 * ::core::mem::size_of::<*const u8>())
+                        .cast::<*mut u8>();
+                    let l27 = *ptr21
+                        .add(3 * ::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base79 = l26;
+                    let len79 = l27;
+                    let mut result79 = _rt::Vec::with_capacity(len79);
+                    for i in 0..len79 {
+                        let base = base79
+                            .add(i * (8 * ::core::mem::size_of::<*const u8>()));
+                        let e79 = {
+                            let l28 = i32::from(*base.add(0).cast::<u8>());
+                            let l32 = i32::from(
+                                *base
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>(),
+                            );
+                            use super::super::super::__with_name2::Values as V78;
+                            let v78 = match l32 {
+                                0 => {
+                                    let e78 = {
+                                        let l33 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l34 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len35 = l34;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l33.cast(), len35, len35))
+                                    };
+                                    V78::Bits(e78)
+                                }
+                                1 => {
+                                    let e78 = {
+                                        let l36 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l37 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len38 = l37;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l36.cast(), len38, len38))
+                                    };
+                                    V78::Int8(e78)
+                                }
+                                2 => {
+                                    let e78 = {
+                                        let l39 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l40 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len41 = l40;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l39.cast(), len41, len41))
+                                    };
+                                    V78::Int16(e78)
+                                }
+                                3 => {
+                                    let e78 = {
+                                        let l42 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l43 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len44 = l43;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l42.cast(), len44, len44))
+                                    };
+                                    V78::Int32(e78)
+                                }
+                                4 => {
+                                    let e78 = {
+                                        let l45 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l46 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len47 = l46;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l45.cast(), len47, len47))
+                                    };
+                                    V78::Int64(e78)
+                                }
+                                5 => {
+                                    let e78 = {
+                                        let l48 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l49 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len50 = l49;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l48.cast(), len50, len50))
+                                    };
+                                    V78::Uint8(e78)
+                                }
+                                6 => {
+                                    let e78 = {
+                                        let l51 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l52 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len53 = l52;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l51.cast(), len53, len53))
+                                    };
+                                    V78::Uint16(e78)
+                                }
+                                7 => {
+                                    let e78 = {
+                                        let l54 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l55 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len56 = l55;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l54.cast(), len56, len56))
+                                    };
+                                    V78::Uint32(e78)
+                                }
+                                8 => {
+                                    let e78 = {
+                                        let l57 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l58 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len59 = l58;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l57.cast(), len59, len59))
+                                    };
+                                    V78::Uint64(e78)
+                                }
+                                9 => {
+                                    let e78 = {
+                                        let l60 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l61 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len62 = l61;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l60.cast(), len62, len62))
+                                    };
+                                    V78::Float32(e78)
+                                }
+                                10 => {
+                                    let e78 = {
+                                        let l63 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l64 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len65 = l64;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l63.cast(), len65, len65))
+                                    };
+                                    V78::Float64(e78)
+                                }
+                                11 => {
+                                    let e78 = {
+                                        let l66 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l67 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len68 = l67;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l66.cast(), len68, len68))
+                                    };
+                                    V78::Decimal128(e78)
+                                }
+                                12 => {
+                                    let e78 = {
+                                        let l69 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l70 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len71 = l70;
+                                        let l72 = *base
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l73 = *base
+                                            .add(7 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len74 = l73;
+                                        super::super::super::__with_name2::VarBytes {
+                                            offsets: <_ as From<
+                                                _rt::Vec<_>,
+                                            >>::from(
+                                                _rt::Vec::from_raw_parts(l69.cast(), len71, len71),
+                                            ),
+                                            data: <_ as From<
+                                                _rt::Vec<_>,
+                                            >>::from(_rt::Vec::from_raw_parts(l72.cast(), len74, len74)),
+                                        }
+                                    };
+                                    V78::Bytes(e78)
+                                }
+                                13 => {
+                                    let e78 = {
+                                        let l75 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l76 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len77 = l76;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l75.cast(), len77, len77))
+                                    };
+                                    V78::ListOffsets(e78)
+                                }
+                                n => {
+                                    debug_assert_eq!(n, 14, "invalid enum discriminant");
+                                    V78::Nothing
+                                }
+                            };
+                            super::super::super::__with_name2::Column {
+                                validity: match l28 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let l29 = *base
+                                                .add(::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l30 = *base
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len31 = l30;
+                                            <_ as From<
+                                                _rt::Vec<_>,
+                                            >>::from(_rt::Vec::from_raw_parts(l29.cast(), len31, len31))
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                },
+                                values: v78,
+                            }
+                        };
+                        result79.push(e79);
+                    }
+                    _rt::cabi_dealloc(
+                        base79,
+                        len79 * (8 * ::core::mem::size_of::<*const u8>()),
+                        ::core::mem::size_of::<*const u8>(),
+                    );
+                    let l80 = *ptr21
+                        .add(4 * ::core::mem::size_of::<*const u8>())
+                        .cast::<*mut u8>();
+                    let l81 = *ptr21
+                        .add(5 * ::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base86 = l80;
+                    let len86 = l81;
+                    let mut result86 = _rt::Vec::with_capacity(len86);
+                    for i in 0..len86 {
+                        let base = base86
+                            .add(i * (3 * ::core::mem::size_of::<*const u8>()));
+                        let e86 = {
+                            let l82 = *base.add(0).cast::<i32>();
+                            let l83 = *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>();
+                            let l84 = *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len85 = l84;
+                            let bytes85 = _rt::Vec::from_raw_parts(
+                                l83.cast(),
+                                len85,
+                                len85,
+                            );
+                            Refusal {
+                                key: l82 as u32,
+                                reason: _rt::string_lift(bytes85),
+                            }
+                        };
+                        result86.push(e86);
+                    }
+                    _rt::cabi_dealloc(
+                        base86,
+                        len86 * (3 * ::core::mem::size_of::<*const u8>()),
+                        ::core::mem::size_of::<*const u8>(),
+                    );
+                    let result87 = Found {
+                        keys: <_ as From<
+                            _rt::Vec<_>,
+                        >>::from(_rt::Vec::from_raw_parts(l23.cast(), len25, len25)),
+                        columns: result79,
+                        refused: result86,
+                    };
+                    result87
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -434,8 +1165,8 @@ pub mod weir {
 pub mod exports {
     pub mod weir {
         pub mod plugin {
-            /// A row-wise plugin that asks services: as `transform`, but its calls may wait for `http.fetch`. The host runs it beside
-            /// the data path, several batches may be under way, and rows go on in their order.
+            /// A row-wise plugin that asks: as `transform`, but its calls may wait for `http.fetch` and `tables.look-up`. The host runs
+            /// it beside the data path, several batches may be under way, and rows go on in their order.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod enrich {
                 #[used]
@@ -445,8 +1176,28 @@ pub mod exports {
                 pub type Field = super::super::super::super::__with_name1::Field;
                 pub type Batch = super::super::super::super::__with_name2::Batch;
                 pub type Fault = super::super::super::super::__with_name3::Fault;
-                pub type Contract = super::super::super::super::__with_name4::Contract;
+                pub type RowContract = super::super::super::super::__with_name4::Contract;
                 pub type Transformed = super::super::super::super::__with_name4::Transformed;
+                pub type Table = super::super::super::super::weir::plugin::tables::Table;
+                pub type TableUse = super::super::super::super::weir::plugin::tables::TableUse;
+                /// What the plugin promises for one configuration, one input schema and these tables.
+                #[derive(Clone, PartialEq)]
+                pub struct Contract {
+                    pub rows: RowContract,
+                    /// The tables that are looked up; others are never asked.
+                    pub tables: _rt::Vec<TableUse>,
+                }
+                impl ::core::fmt::Debug for Contract {
+                    fn fmt(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        f.debug_struct("Contract")
+                            .field("rows", &self.rows)
+                            .field("tables", &self.tables)
+                            .finish()
+                    }
+                }
                 #[doc(hidden)]
                 #[allow(non_snake_case, unused_unsafe)]
                 pub unsafe fn _export_describe_cabi<T_: Guest>(
@@ -454,10 +1205,12 @@ pub mod exports {
                     arg1: usize,
                     arg2: *mut u8,
                     arg3: usize,
+                    arg4: *mut u8,
+                    arg5: usize,
                 ) -> *mut u8 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
-                        let result16 = {
+                        let result54 = {
                             let len0 = arg1;
                             let bytes0 = _rt::Vec::from_raw_parts(
                                 arg0.cast(),
@@ -591,236 +1344,533 @@ pub mod exports {
                                 len15 * (8 + 7 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             );
-                            T_::describe(_rt::string_lift(bytes0), result15)
+                            let base53 = arg4;
+                            let len53 = arg5;
+                            let mut result53 = _rt::Vec::with_capacity(len53);
+                            for i in 0..len53 {
+                                let base = base53
+                                    .add(i * (6 * ::core::mem::size_of::<*const u8>()));
+                                let e53 = {
+                                    let l16 = *base.add(0).cast::<*mut u8>();
+                                    let l17 = *base
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len18 = l17;
+                                    let bytes18 = _rt::Vec::from_raw_parts(
+                                        l16.cast(),
+                                        len18,
+                                        len18,
+                                    );
+                                    let l19 = *base
+                                        .add(2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l20 = *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let base35 = l19;
+                                    let len35 = l20;
+                                    let mut result35 = _rt::Vec::with_capacity(len35);
+                                    for i in 0..len35 {
+                                        let base = base35
+                                            .add(i * (8 + 7 * ::core::mem::size_of::<*const u8>()));
+                                        let e35 = {
+                                            let l21 = *base.add(0).cast::<*mut u8>();
+                                            let l22 = *base
+                                                .add(::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len23 = l22;
+                                            let bytes23 = _rt::Vec::from_raw_parts(
+                                                l21.cast(),
+                                                len23,
+                                                len23,
+                                            );
+                                            let l24 = i32::from(
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>(),
+                                            );
+                                            use super::super::super::super::__with_name1::DataType as V32;
+                                            let v32 = match l24 {
+                                                0 => V32::Boolean,
+                                                1 => V32::Int8,
+                                                2 => V32::Int16,
+                                                3 => V32::Int32,
+                                                4 => V32::Int64,
+                                                5 => V32::Uint8,
+                                                6 => V32::Uint16,
+                                                7 => V32::Uint32,
+                                                8 => V32::Uint64,
+                                                9 => V32::Float32,
+                                                10 => V32::Float64,
+                                                11 => V32::Utf8,
+                                                12 => V32::Binary,
+                                                13 => V32::Date,
+                                                14 => {
+                                                    let e32 = {
+                                                        let l25 = i32::from(
+                                                            *base
+                                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<u8>(),
+                                                        );
+                                                        let l26 = i32::from(
+                                                            *base
+                                                                .add(4 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<u8>(),
+                                                        );
+                                                        super::super::super::super::__with_name1::TimestampType {
+                                                            unit: super::super::super::super::__with_name1::TimeUnit::_lift(
+                                                                l25 as u8,
+                                                            ),
+                                                            zone: match l26 {
+                                                                0 => None,
+                                                                1 => {
+                                                                    let e = {
+                                                                        let l27 = *base
+                                                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                                                            .cast::<*mut u8>();
+                                                                        let l28 = *base
+                                                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                                                            .cast::<usize>();
+                                                                        let len29 = l28;
+                                                                        let bytes29 = _rt::Vec::from_raw_parts(
+                                                                            l27.cast(),
+                                                                            len29,
+                                                                            len29,
+                                                                        );
+                                                                        _rt::string_lift(bytes29)
+                                                                    };
+                                                                    Some(e)
+                                                                }
+                                                                _ => _rt::invalid_enum_discriminant(),
+                                                            },
+                                                        }
+                                                    };
+                                                    V32::Timestamp(e32)
+                                                }
+                                                15 => {
+                                                    let e32 = {
+                                                        let l30 = i32::from(
+                                                            *base
+                                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<u8>(),
+                                                        );
+                                                        let l31 = i32::from(
+                                                            *base
+                                                                .add(1 + 3 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<i8>(),
+                                                        );
+                                                        super::super::super::super::__with_name1::DecimalType {
+                                                            precision: l30 as u8,
+                                                            scale: l31 as i8,
+                                                        }
+                                                    };
+                                                    V32::Decimal128(e32)
+                                                }
+                                                16 => V32::ListOf,
+                                                n => {
+                                                    debug_assert_eq!(n, 17, "invalid enum discriminant");
+                                                    V32::StructOf
+                                                }
+                                            };
+                                            let l33 = i32::from(
+                                                *base
+                                                    .add(7 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>(),
+                                            );
+                                            let l34 = *base
+                                                .add(4 + 7 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i32>();
+                                            super::super::super::super::__with_name1::Field {
+                                                name: _rt::string_lift(bytes23),
+                                                data_type: v32,
+                                                nullable: _rt::bool_lift(l33 as u8),
+                                                children: l34 as u32,
+                                            }
+                                        };
+                                        result35.push(e35);
+                                    }
+                                    _rt::cabi_dealloc(
+                                        base35,
+                                        len35 * (8 + 7 * ::core::mem::size_of::<*const u8>()),
+                                        ::core::mem::size_of::<*const u8>(),
+                                    );
+                                    let l36 = *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l37 = *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let base52 = l36;
+                                    let len52 = l37;
+                                    let mut result52 = _rt::Vec::with_capacity(len52);
+                                    for i in 0..len52 {
+                                        let base = base52
+                                            .add(i * (8 + 7 * ::core::mem::size_of::<*const u8>()));
+                                        let e52 = {
+                                            let l38 = *base.add(0).cast::<*mut u8>();
+                                            let l39 = *base
+                                                .add(::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len40 = l39;
+                                            let bytes40 = _rt::Vec::from_raw_parts(
+                                                l38.cast(),
+                                                len40,
+                                                len40,
+                                            );
+                                            let l41 = i32::from(
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>(),
+                                            );
+                                            use super::super::super::super::__with_name1::DataType as V49;
+                                            let v49 = match l41 {
+                                                0 => V49::Boolean,
+                                                1 => V49::Int8,
+                                                2 => V49::Int16,
+                                                3 => V49::Int32,
+                                                4 => V49::Int64,
+                                                5 => V49::Uint8,
+                                                6 => V49::Uint16,
+                                                7 => V49::Uint32,
+                                                8 => V49::Uint64,
+                                                9 => V49::Float32,
+                                                10 => V49::Float64,
+                                                11 => V49::Utf8,
+                                                12 => V49::Binary,
+                                                13 => V49::Date,
+                                                14 => {
+                                                    let e49 = {
+                                                        let l42 = i32::from(
+                                                            *base
+                                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<u8>(),
+                                                        );
+                                                        let l43 = i32::from(
+                                                            *base
+                                                                .add(4 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<u8>(),
+                                                        );
+                                                        super::super::super::super::__with_name1::TimestampType {
+                                                            unit: super::super::super::super::__with_name1::TimeUnit::_lift(
+                                                                l42 as u8,
+                                                            ),
+                                                            zone: match l43 {
+                                                                0 => None,
+                                                                1 => {
+                                                                    let e = {
+                                                                        let l44 = *base
+                                                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                                                            .cast::<*mut u8>();
+                                                                        let l45 = *base
+                                                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                                                            .cast::<usize>();
+                                                                        let len46 = l45;
+                                                                        let bytes46 = _rt::Vec::from_raw_parts(
+                                                                            l44.cast(),
+                                                                            len46,
+                                                                            len46,
+                                                                        );
+                                                                        _rt::string_lift(bytes46)
+                                                                    };
+                                                                    Some(e)
+                                                                }
+                                                                _ => _rt::invalid_enum_discriminant(),
+                                                            },
+                                                        }
+                                                    };
+                                                    V49::Timestamp(e49)
+                                                }
+                                                15 => {
+                                                    let e49 = {
+                                                        let l47 = i32::from(
+                                                            *base
+                                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<u8>(),
+                                                        );
+                                                        let l48 = i32::from(
+                                                            *base
+                                                                .add(1 + 3 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<i8>(),
+                                                        );
+                                                        super::super::super::super::__with_name1::DecimalType {
+                                                            precision: l47 as u8,
+                                                            scale: l48 as i8,
+                                                        }
+                                                    };
+                                                    V49::Decimal128(e49)
+                                                }
+                                                16 => V49::ListOf,
+                                                n => {
+                                                    debug_assert_eq!(n, 17, "invalid enum discriminant");
+                                                    V49::StructOf
+                                                }
+                                            };
+                                            let l50 = i32::from(
+                                                *base
+                                                    .add(7 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>(),
+                                            );
+                                            let l51 = *base
+                                                .add(4 + 7 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i32>();
+                                            super::super::super::super::__with_name1::Field {
+                                                name: _rt::string_lift(bytes40),
+                                                data_type: v49,
+                                                nullable: _rt::bool_lift(l50 as u8),
+                                                children: l51 as u32,
+                                            }
+                                        };
+                                        result52.push(e52);
+                                    }
+                                    _rt::cabi_dealloc(
+                                        base52,
+                                        len52 * (8 + 7 * ::core::mem::size_of::<*const u8>()),
+                                        ::core::mem::size_of::<*const u8>(),
+                                    );
+                                    super::super::super::super::weir::plugin::tables::Table {
+                                        name: _rt::string_lift(bytes18),
+                                        key: result35,
+                                        columns: result52,
+                                    }
+                                };
+                                result53.push(e53);
+                            }
+                            _rt::cabi_dealloc(
+                                base53,
+                                len53 * (6 * ::core::mem::size_of::<*const u8>()),
+                                ::core::mem::size_of::<*const u8>(),
+                            );
+                            T_::describe(_rt::string_lift(bytes0), result15, result53)
                         };
-                        let ptr17 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        match result16 {
+                        let ptr55 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result54 {
                             Ok(e) => {
-                                *ptr17.add(0).cast::<u8>() = (0i32) as u8;
+                                *ptr55.add(0).cast::<u8>() = (0i32) as u8;
+                                let Contract { rows: rows56, tables: tables56 } = e;
                                 let super::super::super::super::__with_name4::Contract {
-                                    name: name18,
-                                    version: version18,
-                                    reads: reads18,
-                                    cardinality: cardinality18,
-                                    outputs: outputs18,
-                                    deterministic: deterministic18,
-                                    config_schema: config_schema18,
-                                } = e;
-                                let vec19 = (name18.into_bytes()).into_boxed_slice();
-                                let ptr19 = vec19.as_ptr().cast::<u8>();
-                                let len19 = vec19.len();
-                                ::core::mem::forget(vec19);
-                                *ptr17
+                                    name: name57,
+                                    version: version57,
+                                    reads: reads57,
+                                    cardinality: cardinality57,
+                                    outputs: outputs57,
+                                    deterministic: deterministic57,
+                                    config_schema: config_schema57,
+                                } = rows56;
+                                let vec58 = (name57.into_bytes()).into_boxed_slice();
+                                let ptr58 = vec58.as_ptr().cast::<u8>();
+                                let len58 = vec58.len();
+                                ::core::mem::forget(vec58);
+                                *ptr55
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len19;
-                                *ptr17
+                                    .cast::<usize>() = len58;
+                                *ptr55
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr19.cast_mut();
-                                let vec20 = (version18.into_bytes()).into_boxed_slice();
-                                let ptr20 = vec20.as_ptr().cast::<u8>();
-                                let len20 = vec20.len();
-                                ::core::mem::forget(vec20);
-                                *ptr17
+                                    .cast::<*mut u8>() = ptr58.cast_mut();
+                                let vec59 = (version57.into_bytes()).into_boxed_slice();
+                                let ptr59 = vec59.as_ptr().cast::<u8>();
+                                let len59 = vec59.len();
+                                ::core::mem::forget(vec59);
+                                *ptr55
                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len20;
-                                *ptr17
+                                    .cast::<usize>() = len59;
+                                *ptr55
                                     .add(3 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr20.cast_mut();
-                                let vec22 = reads18;
-                                let len22 = vec22.len();
-                                let layout22 = _rt::alloc::Layout::from_size_align(
-                                        vec22.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                                    .cast::<*mut u8>() = ptr59.cast_mut();
+                                let vec61 = reads57;
+                                let len61 = vec61.len();
+                                let layout61 = _rt::alloc::Layout::from_size_align(
+                                        vec61.len() * (2 * ::core::mem::size_of::<*const u8>()),
                                         ::core::mem::size_of::<*const u8>(),
                                     )
                                     .unwrap();
-                                let (result22, _cleanup22) = ::wit_bindgen::rt::Cleanup::new(
-                                    layout22,
+                                let (result61, _cleanup61) = ::wit_bindgen::rt::Cleanup::new(
+                                    layout61,
                                 );
-                                if let Some(cleanup) = _cleanup22 {
+                                if let Some(cleanup) = _cleanup61 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec22.into_iter().enumerate() {
-                                    let base = result22
+                                for (i, e) in vec61.into_iter().enumerate() {
+                                    let base = result61
                                         .add(i * (2 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let vec21 = (e.into_bytes()).into_boxed_slice();
-                                        let ptr21 = vec21.as_ptr().cast::<u8>();
-                                        let len21 = vec21.len();
-                                        ::core::mem::forget(vec21);
+                                        let vec60 = (e.into_bytes()).into_boxed_slice();
+                                        let ptr60 = vec60.as_ptr().cast::<u8>();
+                                        let len60 = vec60.len();
+                                        ::core::mem::forget(vec60);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len21;
-                                        *base.add(0).cast::<*mut u8>() = ptr21.cast_mut();
+                                            .cast::<usize>() = len60;
+                                        *base.add(0).cast::<*mut u8>() = ptr60.cast_mut();
                                     }
                                 }
-                                *ptr17
+                                *ptr55
                                     .add(6 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len22;
-                                *ptr17
+                                    .cast::<usize>() = len61;
+                                *ptr55
                                     .add(5 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result22;
-                                *ptr17
+                                    .cast::<*mut u8>() = result61;
+                                *ptr55
                                     .add(7 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<u8>() = (cardinality18.clone() as i32) as u8;
-                                let vec34 = outputs18;
-                                let len34 = vec34.len();
-                                let layout34 = _rt::alloc::Layout::from_size_align(
-                                        vec34.len() * (6 * ::core::mem::size_of::<*const u8>()),
+                                    .cast::<u8>() = (cardinality57.clone() as i32) as u8;
+                                let vec73 = outputs57;
+                                let len73 = vec73.len();
+                                let layout73 = _rt::alloc::Layout::from_size_align(
+                                        vec73.len() * (6 * ::core::mem::size_of::<*const u8>()),
                                         ::core::mem::size_of::<*const u8>(),
                                     )
                                     .unwrap();
-                                let (result34, _cleanup34) = ::wit_bindgen::rt::Cleanup::new(
-                                    layout34,
+                                let (result73, _cleanup73) = ::wit_bindgen::rt::Cleanup::new(
+                                    layout73,
                                 );
-                                if let Some(cleanup) = _cleanup34 {
+                                if let Some(cleanup) = _cleanup73 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec34.into_iter().enumerate() {
-                                    let base = result34
+                                for (i, e) in vec73.into_iter().enumerate() {
+                                    let base = result73
                                         .add(i * (6 * ::core::mem::size_of::<*const u8>()));
                                     {
                                         let super::super::super::super::__with_name4::Output {
-                                            name: name23,
-                                            writes: writes23,
-                                            drops: drops23,
+                                            name: name62,
+                                            writes: writes62,
+                                            drops: drops62,
                                         } = e;
-                                        let vec24 = (name23.into_bytes()).into_boxed_slice();
-                                        let ptr24 = vec24.as_ptr().cast::<u8>();
-                                        let len24 = vec24.len();
-                                        ::core::mem::forget(vec24);
+                                        let vec63 = (name62.into_bytes()).into_boxed_slice();
+                                        let ptr63 = vec63.as_ptr().cast::<u8>();
+                                        let len63 = vec63.len();
+                                        ::core::mem::forget(vec63);
                                         *base
                                             .add(::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len24;
-                                        *base.add(0).cast::<*mut u8>() = ptr24.cast_mut();
-                                        let vec31 = writes23;
-                                        let len31 = vec31.len();
-                                        let layout31 = _rt::alloc::Layout::from_size_align(
-                                                vec31.len() * (8 + 7 * ::core::mem::size_of::<*const u8>()),
+                                            .cast::<usize>() = len63;
+                                        *base.add(0).cast::<*mut u8>() = ptr63.cast_mut();
+                                        let vec70 = writes62;
+                                        let len70 = vec70.len();
+                                        let layout70 = _rt::alloc::Layout::from_size_align(
+                                                vec70.len() * (8 + 7 * ::core::mem::size_of::<*const u8>()),
                                                 ::core::mem::size_of::<*const u8>(),
                                             )
                                             .unwrap();
-                                        let (result31, _cleanup31) = ::wit_bindgen::rt::Cleanup::new(
-                                            layout31,
+                                        let (result70, _cleanup70) = ::wit_bindgen::rt::Cleanup::new(
+                                            layout70,
                                         );
-                                        if let Some(cleanup) = _cleanup31 {
+                                        if let Some(cleanup) = _cleanup70 {
                                             cleanup.forget();
                                         }
-                                        for (i, e) in vec31.into_iter().enumerate() {
-                                            let base = result31
+                                        for (i, e) in vec70.into_iter().enumerate() {
+                                            let base = result70
                                                 .add(i * (8 + 7 * ::core::mem::size_of::<*const u8>()));
                                             {
                                                 let super::super::super::super::__with_name1::Field {
-                                                    name: name25,
-                                                    data_type: data_type25,
-                                                    nullable: nullable25,
-                                                    children: children25,
+                                                    name: name64,
+                                                    data_type: data_type64,
+                                                    nullable: nullable64,
+                                                    children: children64,
                                                 } = e;
-                                                let vec26 = (name25.into_bytes()).into_boxed_slice();
-                                                let ptr26 = vec26.as_ptr().cast::<u8>();
-                                                let len26 = vec26.len();
-                                                ::core::mem::forget(vec26);
+                                                let vec65 = (name64.into_bytes()).into_boxed_slice();
+                                                let ptr65 = vec65.as_ptr().cast::<u8>();
+                                                let len65 = vec65.len();
+                                                ::core::mem::forget(vec65);
                                                 *base
                                                     .add(::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len26;
-                                                *base.add(0).cast::<*mut u8>() = ptr26.cast_mut();
-                                                use super::super::super::super::__with_name1::DataType as V30;
-                                                match data_type25 {
-                                                    V30::Boolean => {
+                                                    .cast::<usize>() = len65;
+                                                *base.add(0).cast::<*mut u8>() = ptr65.cast_mut();
+                                                use super::super::super::super::__with_name1::DataType as V69;
+                                                match data_type64 {
+                                                    V69::Boolean => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (0i32) as u8;
                                                     }
-                                                    V30::Int8 => {
+                                                    V69::Int8 => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (1i32) as u8;
                                                     }
-                                                    V30::Int16 => {
+                                                    V69::Int16 => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (2i32) as u8;
                                                     }
-                                                    V30::Int32 => {
+                                                    V69::Int32 => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (3i32) as u8;
                                                     }
-                                                    V30::Int64 => {
+                                                    V69::Int64 => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (4i32) as u8;
                                                     }
-                                                    V30::Uint8 => {
+                                                    V69::Uint8 => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (5i32) as u8;
                                                     }
-                                                    V30::Uint16 => {
+                                                    V69::Uint16 => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (6i32) as u8;
                                                     }
-                                                    V30::Uint32 => {
+                                                    V69::Uint32 => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (7i32) as u8;
                                                     }
-                                                    V30::Uint64 => {
+                                                    V69::Uint64 => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (8i32) as u8;
                                                     }
-                                                    V30::Float32 => {
+                                                    V69::Float32 => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (9i32) as u8;
                                                     }
-                                                    V30::Float64 => {
+                                                    V69::Float64 => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (10i32) as u8;
                                                     }
-                                                    V30::Utf8 => {
+                                                    V69::Utf8 => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (11i32) as u8;
                                                     }
-                                                    V30::Binary => {
+                                                    V69::Binary => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (12i32) as u8;
                                                     }
-                                                    V30::Date => {
+                                                    V69::Date => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (13i32) as u8;
                                                     }
-                                                    V30::Timestamp(e) => {
+                                                    V69::Timestamp(e) => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (14i32) as u8;
                                                         let super::super::super::super::__with_name1::TimestampType {
-                                                            unit: unit27,
-                                                            zone: zone27,
+                                                            unit: unit66,
+                                                            zone: zone66,
                                                         } = e;
                                                         *base
                                                             .add(3 * ::core::mem::size_of::<*const u8>())
-                                                            .cast::<u8>() = (unit27.clone() as i32) as u8;
-                                                        match zone27 {
+                                                            .cast::<u8>() = (unit66.clone() as i32) as u8;
+                                                        match zone66 {
                                                             Some(e) => {
                                                                 *base
                                                                     .add(4 * ::core::mem::size_of::<*const u8>())
                                                                     .cast::<u8>() = (1i32) as u8;
-                                                                let vec28 = (e.into_bytes()).into_boxed_slice();
-                                                                let ptr28 = vec28.as_ptr().cast::<u8>();
-                                                                let len28 = vec28.len();
-                                                                ::core::mem::forget(vec28);
+                                                                let vec67 = (e.into_bytes()).into_boxed_slice();
+                                                                let ptr67 = vec67.as_ptr().cast::<u8>();
+                                                                let len67 = vec67.len();
+                                                                ::core::mem::forget(vec67);
                                                                 *base
                                                                     .add(6 * ::core::mem::size_of::<*const u8>())
-                                                                    .cast::<usize>() = len28;
+                                                                    .cast::<usize>() = len67;
                                                                 *base
                                                                     .add(5 * ::core::mem::size_of::<*const u8>())
-                                                                    .cast::<*mut u8>() = ptr28.cast_mut();
+                                                                    .cast::<*mut u8>() = ptr67.cast_mut();
                                                             }
                                                             None => {
                                                                 *base
@@ -829,27 +1879,27 @@ pub mod exports {
                                                             }
                                                         };
                                                     }
-                                                    V30::Decimal128(e) => {
+                                                    V69::Decimal128(e) => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (15i32) as u8;
                                                         let super::super::super::super::__with_name1::DecimalType {
-                                                            precision: precision29,
-                                                            scale: scale29,
+                                                            precision: precision68,
+                                                            scale: scale68,
                                                         } = e;
                                                         *base
                                                             .add(3 * ::core::mem::size_of::<*const u8>())
-                                                            .cast::<u8>() = (_rt::as_i32(precision29)) as u8;
+                                                            .cast::<u8>() = (_rt::as_i32(precision68)) as u8;
                                                         *base
                                                             .add(1 + 3 * ::core::mem::size_of::<*const u8>())
-                                                            .cast::<u8>() = (_rt::as_i32(scale29)) as u8;
+                                                            .cast::<u8>() = (_rt::as_i32(scale68)) as u8;
                                                     }
-                                                    V30::ListOf => {
+                                                    V69::ListOf => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (16i32) as u8;
                                                     }
-                                                    V30::StructOf => {
+                                                    V69::StructOf => {
                                                         *base
                                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                                             .cast::<u8>() = (17i32) as u8;
@@ -857,137 +1907,207 @@ pub mod exports {
                                                 }
                                                 *base
                                                     .add(7 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<u8>() = (match nullable25 {
+                                                    .cast::<u8>() = (match nullable64 {
                                                     true => 1,
                                                     false => 0,
                                                 }) as u8;
                                                 *base
                                                     .add(4 + 7 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<i32>() = _rt::as_i32(children25);
+                                                    .cast::<i32>() = _rt::as_i32(children64);
                                             }
                                         }
                                         *base
                                             .add(3 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len31;
+                                            .cast::<usize>() = len70;
                                         *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = result31;
-                                        let vec33 = drops23;
-                                        let len33 = vec33.len();
-                                        let layout33 = _rt::alloc::Layout::from_size_align(
-                                                vec33.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                                            .cast::<*mut u8>() = result70;
+                                        let vec72 = drops62;
+                                        let len72 = vec72.len();
+                                        let layout72 = _rt::alloc::Layout::from_size_align(
+                                                vec72.len() * (2 * ::core::mem::size_of::<*const u8>()),
                                                 ::core::mem::size_of::<*const u8>(),
                                             )
                                             .unwrap();
-                                        let (result33, _cleanup33) = ::wit_bindgen::rt::Cleanup::new(
-                                            layout33,
+                                        let (result72, _cleanup72) = ::wit_bindgen::rt::Cleanup::new(
+                                            layout72,
                                         );
-                                        if let Some(cleanup) = _cleanup33 {
+                                        if let Some(cleanup) = _cleanup72 {
                                             cleanup.forget();
                                         }
-                                        for (i, e) in vec33.into_iter().enumerate() {
-                                            let base = result33
+                                        for (i, e) in vec72.into_iter().enumerate() {
+                                            let base = result72
                                                 .add(i * (2 * ::core::mem::size_of::<*const u8>()));
                                             {
-                                                let vec32 = (e.into_bytes()).into_boxed_slice();
-                                                let ptr32 = vec32.as_ptr().cast::<u8>();
-                                                let len32 = vec32.len();
-                                                ::core::mem::forget(vec32);
+                                                let vec71 = (e.into_bytes()).into_boxed_slice();
+                                                let ptr71 = vec71.as_ptr().cast::<u8>();
+                                                let len71 = vec71.len();
+                                                ::core::mem::forget(vec71);
                                                 *base
                                                     .add(::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len32;
-                                                *base.add(0).cast::<*mut u8>() = ptr32.cast_mut();
+                                                    .cast::<usize>() = len71;
+                                                *base.add(0).cast::<*mut u8>() = ptr71.cast_mut();
                                             }
                                         }
                                         *base
                                             .add(5 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len33;
+                                            .cast::<usize>() = len72;
                                         *base
                                             .add(4 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = result33;
+                                            .cast::<*mut u8>() = result72;
                                     }
                                 }
-                                *ptr17
+                                *ptr55
                                     .add(9 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len34;
-                                *ptr17
+                                    .cast::<usize>() = len73;
+                                *ptr55
                                     .add(8 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result34;
-                                *ptr17
+                                    .cast::<*mut u8>() = result73;
+                                *ptr55
                                     .add(10 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<u8>() = (match deterministic18 {
+                                    .cast::<u8>() = (match deterministic57 {
                                     true => 1,
                                     false => 0,
                                 }) as u8;
-                                let vec35 = (config_schema18.into_bytes())
+                                let vec74 = (config_schema57.into_bytes())
                                     .into_boxed_slice();
-                                let ptr35 = vec35.as_ptr().cast::<u8>();
-                                let len35 = vec35.len();
-                                ::core::mem::forget(vec35);
-                                *ptr17
+                                let ptr74 = vec74.as_ptr().cast::<u8>();
+                                let len74 = vec74.len();
+                                ::core::mem::forget(vec74);
+                                *ptr55
                                     .add(12 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len35;
-                                *ptr17
+                                    .cast::<usize>() = len74;
+                                *ptr55
                                     .add(11 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr35.cast_mut();
-                            }
-                            Err(e) => {
-                                *ptr17.add(0).cast::<u8>() = (1i32) as u8;
-                                let vec40 = e;
-                                let len40 = vec40.len();
-                                let layout40 = _rt::alloc::Layout::from_size_align(
-                                        vec40.len() * (8 * ::core::mem::size_of::<*const u8>()),
+                                    .cast::<*mut u8>() = ptr74.cast_mut();
+                                let vec79 = tables56;
+                                let len79 = vec79.len();
+                                let layout79 = _rt::alloc::Layout::from_size_align(
+                                        vec79.len() * (4 * ::core::mem::size_of::<*const u8>()),
                                         ::core::mem::size_of::<*const u8>(),
                                     )
                                     .unwrap();
-                                let (result40, _cleanup40) = ::wit_bindgen::rt::Cleanup::new(
-                                    layout40,
+                                let (result79, _cleanup79) = ::wit_bindgen::rt::Cleanup::new(
+                                    layout79,
                                 );
-                                if let Some(cleanup) = _cleanup40 {
+                                if let Some(cleanup) = _cleanup79 {
                                     cleanup.forget();
                                 }
-                                for (i, e) in vec40.into_iter().enumerate() {
-                                    let base = result40
+                                for (i, e) in vec79.into_iter().enumerate() {
+                                    let base = result79
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    {
+                                        let super::super::super::super::weir::plugin::tables::TableUse {
+                                            table: table75,
+                                            columns: columns75,
+                                        } = e;
+                                        let vec76 = (table75.into_bytes()).into_boxed_slice();
+                                        let ptr76 = vec76.as_ptr().cast::<u8>();
+                                        let len76 = vec76.len();
+                                        ::core::mem::forget(vec76);
+                                        *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len76;
+                                        *base.add(0).cast::<*mut u8>() = ptr76.cast_mut();
+                                        let vec78 = columns75;
+                                        let len78 = vec78.len();
+                                        let layout78 = _rt::alloc::Layout::from_size_align(
+                                                vec78.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                                                ::core::mem::size_of::<*const u8>(),
+                                            )
+                                            .unwrap();
+                                        let (result78, _cleanup78) = ::wit_bindgen::rt::Cleanup::new(
+                                            layout78,
+                                        );
+                                        if let Some(cleanup) = _cleanup78 {
+                                            cleanup.forget();
+                                        }
+                                        for (i, e) in vec78.into_iter().enumerate() {
+                                            let base = result78
+                                                .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                            {
+                                                let vec77 = (e.into_bytes()).into_boxed_slice();
+                                                let ptr77 = vec77.as_ptr().cast::<u8>();
+                                                let len77 = vec77.len();
+                                                ::core::mem::forget(vec77);
+                                                *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len77;
+                                                *base.add(0).cast::<*mut u8>() = ptr77.cast_mut();
+                                            }
+                                        }
+                                        *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len78;
+                                        *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = result78;
+                                    }
+                                }
+                                *ptr55
+                                    .add(14 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len79;
+                                *ptr55
+                                    .add(13 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = result79;
+                            }
+                            Err(e) => {
+                                *ptr55.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec84 = e;
+                                let len84 = vec84.len();
+                                let layout84 = _rt::alloc::Layout::from_size_align(
+                                        vec84.len() * (8 * ::core::mem::size_of::<*const u8>()),
+                                        ::core::mem::size_of::<*const u8>(),
+                                    )
+                                    .unwrap();
+                                let (result84, _cleanup84) = ::wit_bindgen::rt::Cleanup::new(
+                                    layout84,
+                                );
+                                if let Some(cleanup) = _cleanup84 {
+                                    cleanup.forget();
+                                }
+                                for (i, e) in vec84.into_iter().enumerate() {
+                                    let base = result84
                                         .add(i * (8 * ::core::mem::size_of::<*const u8>()));
                                     {
                                         let super::super::super::super::__with_name3::Fault {
-                                            config_path: config_path36,
-                                            column: column36,
-                                            message: message36,
+                                            config_path: config_path80,
+                                            column: column80,
+                                            message: message80,
                                         } = e;
-                                        match config_path36 {
+                                        match config_path80 {
                                             Some(e) => {
                                                 *base.add(0).cast::<u8>() = (1i32) as u8;
-                                                let vec37 = (e.into_bytes()).into_boxed_slice();
-                                                let ptr37 = vec37.as_ptr().cast::<u8>();
-                                                let len37 = vec37.len();
-                                                ::core::mem::forget(vec37);
+                                                let vec81 = (e.into_bytes()).into_boxed_slice();
+                                                let ptr81 = vec81.as_ptr().cast::<u8>();
+                                                let len81 = vec81.len();
+                                                ::core::mem::forget(vec81);
                                                 *base
                                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len37;
+                                                    .cast::<usize>() = len81;
                                                 *base
                                                     .add(::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr37.cast_mut();
+                                                    .cast::<*mut u8>() = ptr81.cast_mut();
                                             }
                                             None => {
                                                 *base.add(0).cast::<u8>() = (0i32) as u8;
                                             }
                                         };
-                                        match column36 {
+                                        match column80 {
                                             Some(e) => {
                                                 *base
                                                     .add(3 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (1i32) as u8;
-                                                let vec38 = (e.into_bytes()).into_boxed_slice();
-                                                let ptr38 = vec38.as_ptr().cast::<u8>();
-                                                let len38 = vec38.len();
-                                                ::core::mem::forget(vec38);
+                                                let vec82 = (e.into_bytes()).into_boxed_slice();
+                                                let ptr82 = vec82.as_ptr().cast::<u8>();
+                                                let len82 = vec82.len();
+                                                ::core::mem::forget(vec82);
                                                 *base
                                                     .add(5 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>() = len38;
+                                                    .cast::<usize>() = len82;
                                                 *base
                                                     .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>() = ptr38.cast_mut();
+                                                    .cast::<*mut u8>() = ptr82.cast_mut();
                                             }
                                             None => {
                                                 *base
@@ -995,27 +2115,27 @@ pub mod exports {
                                                     .cast::<u8>() = (0i32) as u8;
                                             }
                                         };
-                                        let vec39 = (message36.into_bytes()).into_boxed_slice();
-                                        let ptr39 = vec39.as_ptr().cast::<u8>();
-                                        let len39 = vec39.len();
-                                        ::core::mem::forget(vec39);
+                                        let vec83 = (message80.into_bytes()).into_boxed_slice();
+                                        let ptr83 = vec83.as_ptr().cast::<u8>();
+                                        let len83 = vec83.len();
+                                        ::core::mem::forget(vec83);
                                         *base
                                             .add(7 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len39;
+                                            .cast::<usize>() = len83;
                                         *base
                                             .add(6 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>() = ptr39.cast_mut();
+                                            .cast::<*mut u8>() = ptr83.cast_mut();
                                     }
                                 }
-                                *ptr17
+                                *ptr55
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len40;
-                                *ptr17
+                                    .cast::<usize>() = len84;
+                                *ptr55
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = result40;
+                                    .cast::<*mut u8>() = result84;
                             }
                         };
-                        ptr17
+                        ptr55
                     }
                 }
                 #[doc(hidden)]
@@ -1185,62 +2305,110 @@ pub mod exports {
                                     .add(12 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
                                 _rt::cabi_dealloc(l29, l30, 1);
-                            }
-                            _ => {
                                 let l31 = *arg0
-                                    .add(::core::mem::size_of::<*const u8>())
+                                    .add(13 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
                                 let l32 = *arg0
-                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .add(14 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base41 = l31;
-                                let len41 = l32;
-                                for i in 0..len41 {
-                                    let base = base41
-                                        .add(i * (8 * ::core::mem::size_of::<*const u8>()));
+                                let base40 = l31;
+                                let len40 = l32;
+                                for i in 0..len40 {
+                                    let base = base40
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let l33 = i32::from(*base.add(0).cast::<u8>());
-                                        match l33 {
-                                            0 => {}
-                                            _ => {
-                                                let l34 = *base
-                                                    .add(::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>();
-                                                let l35 = *base
-                                                    .add(2 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<usize>();
-                                                _rt::cabi_dealloc(l34, l35, 1);
-                                            }
-                                        }
-                                        let l36 = i32::from(
-                                            *base
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<u8>(),
-                                        );
-                                        match l36 {
-                                            0 => {}
-                                            _ => {
-                                                let l37 = *base
-                                                    .add(4 * ::core::mem::size_of::<*const u8>())
-                                                    .cast::<*mut u8>();
+                                        let l33 = *base.add(0).cast::<*mut u8>();
+                                        let l34 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        _rt::cabi_dealloc(l33, l34, 1);
+                                        let l35 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l36 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base39 = l35;
+                                        let len39 = l36;
+                                        for i in 0..len39 {
+                                            let base = base39
+                                                .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                            {
+                                                let l37 = *base.add(0).cast::<*mut u8>();
                                                 let l38 = *base
-                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .add(::core::mem::size_of::<*const u8>())
                                                     .cast::<usize>();
                                                 _rt::cabi_dealloc(l37, l38, 1);
                                             }
                                         }
-                                        let l39 = *base
-                                            .add(6 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<*mut u8>();
-                                        let l40 = *base
-                                            .add(7 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>();
-                                        _rt::cabi_dealloc(l39, l40, 1);
+                                        _rt::cabi_dealloc(
+                                            base39,
+                                            len39 * (2 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        );
                                     }
                                 }
                                 _rt::cabi_dealloc(
-                                    base41,
-                                    len41 * (8 * ::core::mem::size_of::<*const u8>()),
+                                    base40,
+                                    len40 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                            }
+                            _ => {
+                                let l41 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l42 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base51 = l41;
+                                let len51 = l42;
+                                for i in 0..len51 {
+                                    let base = base51
+                                        .add(i * (8 * ::core::mem::size_of::<*const u8>()));
+                                    {
+                                        let l43 = i32::from(*base.add(0).cast::<u8>());
+                                        match l43 {
+                                            0 => {}
+                                            _ => {
+                                                let l44 = *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l45 = *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l44, l45, 1);
+                                            }
+                                        }
+                                        let l46 = i32::from(
+                                            *base
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<u8>(),
+                                        );
+                                        match l46 {
+                                            0 => {}
+                                            _ => {
+                                                let l47 = *base
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l48 = *base
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l47, l48, 1);
+                                            }
+                                        }
+                                        let l49 = *base
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l50 = *base
+                                            .add(7 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        _rt::cabi_dealloc(l49, l50, 1);
+                                    }
+                                }
+                                _rt::cabi_dealloc(
+                                    base51,
+                                    len51 * (8 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 );
                             }
@@ -1254,10 +2422,12 @@ pub mod exports {
                     arg1: usize,
                     arg2: *mut u8,
                     arg3: usize,
+                    arg4: *mut u8,
+                    arg5: usize,
                 ) -> *mut u8 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
-                        let result16 = {
+                        let result54 = {
                             let len0 = arg1;
                             let bytes0 = _rt::Vec::from_raw_parts(
                                 arg0.cast(),
@@ -1391,28 +2561,324 @@ pub mod exports {
                                 len15 * (8 + 7 * ::core::mem::size_of::<*const u8>()),
                                 ::core::mem::size_of::<*const u8>(),
                             );
-                            T_::open(_rt::string_lift(bytes0), result15)
+                            let base53 = arg4;
+                            let len53 = arg5;
+                            let mut result53 = _rt::Vec::with_capacity(len53);
+                            for i in 0..len53 {
+                                let base = base53
+                                    .add(i * (6 * ::core::mem::size_of::<*const u8>()));
+                                let e53 = {
+                                    let l16 = *base.add(0).cast::<*mut u8>();
+                                    let l17 = *base
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len18 = l17;
+                                    let bytes18 = _rt::Vec::from_raw_parts(
+                                        l16.cast(),
+                                        len18,
+                                        len18,
+                                    );
+                                    let l19 = *base
+                                        .add(2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l20 = *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let base35 = l19;
+                                    let len35 = l20;
+                                    let mut result35 = _rt::Vec::with_capacity(len35);
+                                    for i in 0..len35 {
+                                        let base = base35
+                                            .add(i * (8 + 7 * ::core::mem::size_of::<*const u8>()));
+                                        let e35 = {
+                                            let l21 = *base.add(0).cast::<*mut u8>();
+                                            let l22 = *base
+                                                .add(::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len23 = l22;
+                                            let bytes23 = _rt::Vec::from_raw_parts(
+                                                l21.cast(),
+                                                len23,
+                                                len23,
+                                            );
+                                            let l24 = i32::from(
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>(),
+                                            );
+                                            use super::super::super::super::__with_name1::DataType as V32;
+                                            let v32 = match l24 {
+                                                0 => V32::Boolean,
+                                                1 => V32::Int8,
+                                                2 => V32::Int16,
+                                                3 => V32::Int32,
+                                                4 => V32::Int64,
+                                                5 => V32::Uint8,
+                                                6 => V32::Uint16,
+                                                7 => V32::Uint32,
+                                                8 => V32::Uint64,
+                                                9 => V32::Float32,
+                                                10 => V32::Float64,
+                                                11 => V32::Utf8,
+                                                12 => V32::Binary,
+                                                13 => V32::Date,
+                                                14 => {
+                                                    let e32 = {
+                                                        let l25 = i32::from(
+                                                            *base
+                                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<u8>(),
+                                                        );
+                                                        let l26 = i32::from(
+                                                            *base
+                                                                .add(4 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<u8>(),
+                                                        );
+                                                        super::super::super::super::__with_name1::TimestampType {
+                                                            unit: super::super::super::super::__with_name1::TimeUnit::_lift(
+                                                                l25 as u8,
+                                                            ),
+                                                            zone: match l26 {
+                                                                0 => None,
+                                                                1 => {
+                                                                    let e = {
+                                                                        let l27 = *base
+                                                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                                                            .cast::<*mut u8>();
+                                                                        let l28 = *base
+                                                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                                                            .cast::<usize>();
+                                                                        let len29 = l28;
+                                                                        let bytes29 = _rt::Vec::from_raw_parts(
+                                                                            l27.cast(),
+                                                                            len29,
+                                                                            len29,
+                                                                        );
+                                                                        _rt::string_lift(bytes29)
+                                                                    };
+                                                                    Some(e)
+                                                                }
+                                                                _ => _rt::invalid_enum_discriminant(),
+                                                            },
+                                                        }
+                                                    };
+                                                    V32::Timestamp(e32)
+                                                }
+                                                15 => {
+                                                    let e32 = {
+                                                        let l30 = i32::from(
+                                                            *base
+                                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<u8>(),
+                                                        );
+                                                        let l31 = i32::from(
+                                                            *base
+                                                                .add(1 + 3 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<i8>(),
+                                                        );
+                                                        super::super::super::super::__with_name1::DecimalType {
+                                                            precision: l30 as u8,
+                                                            scale: l31 as i8,
+                                                        }
+                                                    };
+                                                    V32::Decimal128(e32)
+                                                }
+                                                16 => V32::ListOf,
+                                                n => {
+                                                    debug_assert_eq!(n, 17, "invalid enum discriminant");
+                                                    V32::StructOf
+                                                }
+                                            };
+                                            let l33 = i32::from(
+                                                *base
+                                                    .add(7 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>(),
+                                            );
+                                            let l34 = *base
+                                                .add(4 + 7 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i32>();
+                                            super::super::super::super::__with_name1::Field {
+                                                name: _rt::string_lift(bytes23),
+                                                data_type: v32,
+                                                nullable: _rt::bool_lift(l33 as u8),
+                                                children: l34 as u32,
+                                            }
+                                        };
+                                        result35.push(e35);
+                                    }
+                                    _rt::cabi_dealloc(
+                                        base35,
+                                        len35 * (8 + 7 * ::core::mem::size_of::<*const u8>()),
+                                        ::core::mem::size_of::<*const u8>(),
+                                    );
+                                    let l36 = *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l37 = *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let base52 = l36;
+                                    let len52 = l37;
+                                    let mut result52 = _rt::Vec::with_capacity(len52);
+                                    for i in 0..len52 {
+                                        let base = base52
+                                            .add(i * (8 + 7 * ::core::mem::size_of::<*const u8>()));
+                                        let e52 = {
+                                            let l38 = *base.add(0).cast::<*mut u8>();
+                                            let l39 = *base
+                                                .add(::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len40 = l39;
+                                            let bytes40 = _rt::Vec::from_raw_parts(
+                                                l38.cast(),
+                                                len40,
+                                                len40,
+                                            );
+                                            let l41 = i32::from(
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>(),
+                                            );
+                                            use super::super::super::super::__with_name1::DataType as V49;
+                                            let v49 = match l41 {
+                                                0 => V49::Boolean,
+                                                1 => V49::Int8,
+                                                2 => V49::Int16,
+                                                3 => V49::Int32,
+                                                4 => V49::Int64,
+                                                5 => V49::Uint8,
+                                                6 => V49::Uint16,
+                                                7 => V49::Uint32,
+                                                8 => V49::Uint64,
+                                                9 => V49::Float32,
+                                                10 => V49::Float64,
+                                                11 => V49::Utf8,
+                                                12 => V49::Binary,
+                                                13 => V49::Date,
+                                                14 => {
+                                                    let e49 = {
+                                                        let l42 = i32::from(
+                                                            *base
+                                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<u8>(),
+                                                        );
+                                                        let l43 = i32::from(
+                                                            *base
+                                                                .add(4 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<u8>(),
+                                                        );
+                                                        super::super::super::super::__with_name1::TimestampType {
+                                                            unit: super::super::super::super::__with_name1::TimeUnit::_lift(
+                                                                l42 as u8,
+                                                            ),
+                                                            zone: match l43 {
+                                                                0 => None,
+                                                                1 => {
+                                                                    let e = {
+                                                                        let l44 = *base
+                                                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                                                            .cast::<*mut u8>();
+                                                                        let l45 = *base
+                                                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                                                            .cast::<usize>();
+                                                                        let len46 = l45;
+                                                                        let bytes46 = _rt::Vec::from_raw_parts(
+                                                                            l44.cast(),
+                                                                            len46,
+                                                                            len46,
+                                                                        );
+                                                                        _rt::string_lift(bytes46)
+                                                                    };
+                                                                    Some(e)
+                                                                }
+                                                                _ => _rt::invalid_enum_discriminant(),
+                                                            },
+                                                        }
+                                                    };
+                                                    V49::Timestamp(e49)
+                                                }
+                                                15 => {
+                                                    let e49 = {
+                                                        let l47 = i32::from(
+                                                            *base
+                                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<u8>(),
+                                                        );
+                                                        let l48 = i32::from(
+                                                            *base
+                                                                .add(1 + 3 * ::core::mem::size_of::<*const u8>())
+                                                                .cast::<i8>(),
+                                                        );
+                                                        super::super::super::super::__with_name1::DecimalType {
+                                                            precision: l47 as u8,
+                                                            scale: l48 as i8,
+                                                        }
+                                                    };
+                                                    V49::Decimal128(e49)
+                                                }
+                                                16 => V49::ListOf,
+                                                n => {
+                                                    debug_assert_eq!(n, 17, "invalid enum discriminant");
+                                                    V49::StructOf
+                                                }
+                                            };
+                                            let l50 = i32::from(
+                                                *base
+                                                    .add(7 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<u8>(),
+                                            );
+                                            let l51 = *base
+                                                .add(4 + 7 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i32>();
+                                            super::super::super::super::__with_name1::Field {
+                                                name: _rt::string_lift(bytes40),
+                                                data_type: v49,
+                                                nullable: _rt::bool_lift(l50 as u8),
+                                                children: l51 as u32,
+                                            }
+                                        };
+                                        result52.push(e52);
+                                    }
+                                    _rt::cabi_dealloc(
+                                        base52,
+                                        len52 * (8 + 7 * ::core::mem::size_of::<*const u8>()),
+                                        ::core::mem::size_of::<*const u8>(),
+                                    );
+                                    super::super::super::super::weir::plugin::tables::Table {
+                                        name: _rt::string_lift(bytes18),
+                                        key: result35,
+                                        columns: result52,
+                                    }
+                                };
+                                result53.push(e53);
+                            }
+                            _rt::cabi_dealloc(
+                                base53,
+                                len53 * (6 * ::core::mem::size_of::<*const u8>()),
+                                ::core::mem::size_of::<*const u8>(),
+                            );
+                            T_::open(_rt::string_lift(bytes0), result15, result53)
                         };
-                        let ptr17 = (&raw mut _RET_AREA.0).cast::<u8>();
-                        match result16 {
+                        let ptr55 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result54 {
                             Ok(_) => {
-                                *ptr17.add(0).cast::<u8>() = (0i32) as u8;
+                                *ptr55.add(0).cast::<u8>() = (0i32) as u8;
                             }
                             Err(e) => {
-                                *ptr17.add(0).cast::<u8>() = (1i32) as u8;
-                                let vec18 = (e.into_bytes()).into_boxed_slice();
-                                let ptr18 = vec18.as_ptr().cast::<u8>();
-                                let len18 = vec18.len();
-                                ::core::mem::forget(vec18);
-                                *ptr17
+                                *ptr55.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec56 = (e.into_bytes()).into_boxed_slice();
+                                let ptr56 = vec56.as_ptr().cast::<u8>();
+                                let len56 = vec56.len();
+                                ::core::mem::forget(vec56);
+                                *ptr55
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len18;
-                                *ptr17
+                                    .cast::<usize>() = len56;
+                                *ptr55
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr18.cast_mut();
+                                    .cast::<*mut u8>() = ptr56.cast_mut();
                             }
                         };
-                        ptr17
+                        ptr55
                     }
                 }
                 #[doc(hidden)]
@@ -2409,17 +3875,19 @@ pub mod exports {
                     }
                 }
                 pub trait Guest {
-                    /// As `transform.describe`; nothing can be fetched in it.
+                    /// As `transform.describe`; nothing can be asked in it.
                     #[allow(async_fn_in_trait)]
                     fn describe(
                         config: _rt::String,
                         input: _rt::Vec<Field>,
+                        tables: _rt::Vec<Table>,
                     ) -> ::core::result::Result<Contract, _rt::Vec<Fault>>;
-                    /// As `transform.open`; nothing can be fetched in it.
+                    /// As `transform.open`; nothing can be asked in it.
                     #[allow(async_fn_in_trait)]
                     fn open(
                         config: _rt::String,
                         input: _rt::Vec<Field>,
+                        tables: _rt::Vec<Table>,
                     ) -> ::core::result::Result<(), _rt::String>;
                     /// One batch. The same batch may come again, after a fault or a restart, and ask again: a request must be one that
                     /// may be made twice.
@@ -2433,17 +3901,17 @@ pub mod exports {
                         const _ : () = { #[unsafe (export_name =
                         "weir:plugin/enrich@0.1.0#describe")] unsafe extern "C" fn
                         export_describe(arg0 : * mut u8, arg1 : usize, arg2 : * mut u8,
-                        arg3 : usize,) -> * mut u8 { unsafe { $($path_to_types)*::
-                        _export_describe_cabi::<$ty > (arg0, arg1, arg2, arg3) } }
-                        #[unsafe (export_name =
+                        arg3 : usize, arg4 : * mut u8, arg5 : usize,) -> * mut u8 {
+                        unsafe { $($path_to_types)*:: _export_describe_cabi::<$ty >
+                        (arg0, arg1, arg2, arg3, arg4, arg5) } } #[unsafe (export_name =
                         "cabi_post_weir:plugin/enrich@0.1.0#describe")] unsafe extern "C"
                         fn _post_return_describe(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_describe::<$ty > (arg0) } }
                         #[unsafe (export_name = "weir:plugin/enrich@0.1.0#open")] unsafe
                         extern "C" fn export_open(arg0 : * mut u8, arg1 : usize, arg2 : *
-                        mut u8, arg3 : usize,) -> * mut u8 { unsafe {
-                        $($path_to_types)*:: _export_open_cabi::<$ty > (arg0, arg1, arg2,
-                        arg3) } } #[unsafe (export_name =
+                        mut u8, arg3 : usize, arg4 : * mut u8, arg5 : usize,) -> * mut u8
+                        { unsafe { $($path_to_types)*:: _export_open_cabi::<$ty > (arg0,
+                        arg1, arg2, arg3, arg4, arg5) } } #[unsafe (export_name =
                         "cabi_post_weir:plugin/enrich@0.1.0#open")] unsafe extern "C" fn
                         _post_return_open(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_open::<$ty > (arg0) } }
@@ -2464,10 +3932,10 @@ pub mod exports {
                 struct _RetArea(
                     [::core::mem::MaybeUninit<
                         u8,
-                    >; 13 * ::core::mem::size_of::<*const u8>()],
+                    >; 15 * ::core::mem::size_of::<*const u8>()],
                 );
                 static mut _RET_AREA: _RetArea = _RetArea(
-                    [::core::mem::MaybeUninit::uninit(); 13
+                    [::core::mem::MaybeUninit::uninit(); 15
                         * ::core::mem::size_of::<*const u8>()],
                 );
             }
@@ -2501,21 +3969,6 @@ mod _rt {
             panic!("invalid enum discriminant")
         } else {
             unsafe { core::hint::unreachable_unchecked() }
-        }
-    }
-    #[cfg(target_arch = "wasm32")]
-    pub fn run_ctors_once() {
-        ::wit_bindgen::rt::run_ctors_once();
-    }
-    pub unsafe fn bool_lift(val: u8) -> bool {
-        if cfg!(debug_assertions) {
-            match val {
-                0 => false,
-                1 => true,
-                _ => panic!("invalid bool discriminant"),
-            }
-        } else {
-            val != 0
         }
     }
     pub fn as_i32<T: AsI32>(t: T) -> i32 {
@@ -2577,6 +4030,21 @@ mod _rt {
             self as i32
         }
     }
+    #[cfg(target_arch = "wasm32")]
+    pub fn run_ctors_once() {
+        ::wit_bindgen::rt::run_ctors_once();
+    }
+    pub unsafe fn bool_lift(val: u8) -> bool {
+        if cfg!(debug_assertions) {
+            match val {
+                0 => false,
+                1 => true,
+                _ => panic!("invalid bool discriminant"),
+            }
+        } else {
+            val != 0
+        }
+    }
     extern crate alloc as alloc_crate;
 }
 /// Generates `#[unsafe(no_mangle)]` functions to export the specified type as
@@ -2610,10 +4078,10 @@ macro_rules! __export_enrich_plugin_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.61.1:weir:plugin@0.1.0:enrich-plugin:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2177] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2555] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xfd\x0f\x01A\x02\x01\
-A\x16\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf7\x12\x01A\x02\x01\
+A\x1a\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x15\
 weir:plugin/log@0.1.0\x05\0\x01B\x13\x01m\x06\x03get\x04head\x04post\x03put\x05p\
 atch\x06delete\x04\0\x06method\x03\0\0\x01r\x02\x04names\x05values\x04\0\x06head\
@@ -2639,30 +4107,40 @@ bytes\x03\0\x02\x01p~\x01p|\x01px\x01p{\x01py\x01pw\x01pv\x01pu\x01q\x0f\x04bits
 \0\x0clist-offsets\x01\0\0\x07nothing\0\0\x04\0\x06values\x03\0\x0c\x01k\x01\x01\
 r\x02\x08validity\x0e\x06values\x0d\x04\0\x06column\x03\0\x0f\x01p\x10\x01r\x02\x04\
 rowsy\x07columns\x11\x04\0\x05batch\x03\0\x12\x03\0\x19weir:plugin/columns@0.1.0\
-\x05\x03\x02\x03\0\x03\x06column\x01B\x0d\x02\x03\x02\x01\x04\x04\0\x06column\x03\
-\0\0\x01ks\x01r\x03\x0bconfig-path\x02\x06column\x02\x07messages\x04\0\x05fault\x03\
-\0\x03\x01r\x03\x03rowy\x04codes\x06reasons\x04\0\x06reject\x03\0\x05\x01py\x01q\
-\x02\x03all\0\0\x04rows\x01\x07\0\x04\0\x09selection\x03\0\x08\x01p\x01\x01r\x03\
-\x06outputy\x09selection\x09\x07columns\x0a\x04\0\x0boutput-rows\x03\0\x0b\x03\0\
-\x18weir:plugin/answer@0.1.0\x05\x05\x02\x03\0\x02\x05field\x02\x03\0\x04\x06rej\
-ect\x02\x03\0\x04\x0boutput-rows\x01B\x13\x02\x03\x02\x01\x06\x04\0\x05field\x03\
-\0\0\x02\x03\x02\x01\x07\x04\0\x06reject\x03\0\x02\x02\x03\x02\x01\x08\x04\0\x0b\
+\x05\x03\x02\x03\0\x02\x05field\x02\x03\0\x03\x05batch\x02\x03\0\x03\x06column\x01\
+B\x15\x02\x03\x02\x01\x04\x04\0\x05field\x03\0\0\x02\x03\x02\x01\x05\x04\0\x05ba\
+tch\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x06column\x03\0\x04\x01p\x01\x01r\x03\x04\
+names\x03key\x06\x07columns\x06\x04\0\x05table\x03\0\x07\x01ps\x01r\x02\x05table\
+s\x07columns\x09\x04\0\x09table-use\x03\0\x0a\x01r\x02\x03keyy\x06reasons\x04\0\x07\
+refusal\x03\0\x0c\x01py\x01p\x05\x01p\x0d\x01r\x03\x04keys\x0e\x07columns\x0f\x07\
+refused\x10\x04\0\x05found\x03\0\x11\x01@\x02\x05tabley\x04keys\x03\0\x12\x04\0\x07\
+look-up\x01\x13\x03\0\x18weir:plugin/tables@0.1.0\x05\x07\x01B\x0d\x02\x03\x02\x01\
+\x06\x04\0\x06column\x03\0\0\x01ks\x01r\x03\x0bconfig-path\x02\x06column\x02\x07\
+messages\x04\0\x05fault\x03\0\x03\x01r\x03\x03rowy\x04codes\x06reasons\x04\0\x06\
+reject\x03\0\x05\x01py\x01q\x02\x03all\0\0\x04rows\x01\x07\0\x04\0\x09selection\x03\
+\0\x08\x01p\x01\x01r\x03\x06outputy\x09selection\x09\x07columns\x0a\x04\0\x0bout\
+put-rows\x03\0\x0b\x03\0\x18weir:plugin/answer@0.1.0\x05\x08\x02\x03\0\x05\x06re\
+ject\x02\x03\0\x05\x0boutput-rows\x01B\x13\x02\x03\x02\x01\x04\x04\0\x05field\x03\
+\0\0\x02\x03\x02\x01\x09\x04\0\x06reject\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\x0b\
 output-rows\x03\0\x04\x01m\x03\x0aone-to-one\x06filter\x04many\x04\0\x0bcardinal\
 ity\x03\0\x06\x01p\x01\x01ps\x01r\x03\x04names\x06writes\x08\x05drops\x09\x04\0\x06\
 output\x03\0\x0a\x01p\x0b\x01r\x07\x04names\x07versions\x05reads\x09\x0bcardinal\
 ity\x07\x07outputs\x0c\x0ddeterministic\x7f\x0dconfig-schemas\x04\0\x08contract\x03\
 \0\x0d\x01p\x05\x01p\x03\x01r\x02\x07outputs\x0f\x07rejects\x10\x04\0\x0btransfo\
-rmed\x03\0\x11\x03\0\x1aweir:plugin/row-wise@0.1.0\x05\x09\x02\x03\0\x03\x05batc\
-h\x02\x03\0\x04\x05fault\x02\x03\0\x05\x08contract\x02\x03\0\x05\x0btransformed\x01\
-B\x14\x02\x03\x02\x01\x06\x04\0\x05field\x03\0\0\x02\x03\x02\x01\x0a\x04\0\x05ba\
-tch\x03\0\x02\x02\x03\x02\x01\x0b\x04\0\x05fault\x03\0\x04\x02\x03\x02\x01\x0c\x04\
-\0\x08contract\x03\0\x06\x02\x03\x02\x01\x0d\x04\0\x0btransformed\x03\0\x08\x01p\
-\x01\x01p\x05\x01j\x01\x07\x01\x0b\x01@\x02\x06configs\x05input\x0a\0\x0c\x04\0\x08\
-describe\x01\x0d\x01j\0\x01s\x01@\x02\x06configs\x05input\x0a\0\x0e\x04\0\x04ope\
-n\x01\x0f\x01@\x01\x05batch\x03\0\x09\x04\0\x07process\x01\x10\x04\0\x18weir:plu\
-gin/enrich@0.1.0\x05\x0e\x04\0\x1fweir:plugin/enrich-plugin@0.1.0\x04\0\x0b\x13\x01\
-\0\x0denrich-plugin\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-compo\
-nent\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+rmed\x03\0\x11\x03\0\x1aweir:plugin/row-wise@0.1.0\x05\x0b\x02\x03\0\x05\x05faul\
+t\x02\x03\0\x06\x08contract\x02\x03\0\x06\x0btransformed\x02\x03\0\x04\x05table\x02\
+\x03\0\x04\x09table-use\x01B\x1c\x02\x03\x02\x01\x04\x04\0\x05field\x03\0\0\x02\x03\
+\x02\x01\x05\x04\0\x05batch\x03\0\x02\x02\x03\x02\x01\x0c\x04\0\x05fault\x03\0\x04\
+\x02\x03\x02\x01\x0d\x04\0\x0crow-contract\x03\0\x06\x02\x03\x02\x01\x0e\x04\0\x0b\
+transformed\x03\0\x08\x02\x03\x02\x01\x0f\x04\0\x05table\x03\0\x0a\x02\x03\x02\x01\
+\x10\x04\0\x09table-use\x03\0\x0c\x01p\x0d\x01r\x02\x04rows\x07\x06tables\x0e\x04\
+\0\x08contract\x03\0\x0f\x01p\x01\x01p\x0b\x01p\x05\x01j\x01\x10\x01\x13\x01@\x03\
+\x06configs\x05input\x11\x06tables\x12\0\x14\x04\0\x08describe\x01\x15\x01j\0\x01\
+s\x01@\x03\x06configs\x05input\x11\x06tables\x12\0\x16\x04\0\x04open\x01\x17\x01\
+@\x01\x05batch\x03\0\x09\x04\0\x07process\x01\x18\x04\0\x18weir:plugin/enrich@0.\
+1.0\x05\x11\x04\0\x1fweir:plugin/enrich-plugin@0.1.0\x04\0\x0b\x13\x01\0\x0denri\
+ch-plugin\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.\
+258.3\x10wit-bindgen-rust\x060.61.1";
         };
     };
 }
@@ -2675,9 +4153,9 @@ pub use __export_enrich_plugin_impl as export_enrich;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1968] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8c\x0e\x01A\x02\x01\
-A\x10\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2239] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x9b\x10\x01A\x02\x01\
+A\x13\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x15\
 weir:plugin/log@0.1.0\x05\0\x01B\x13\x01m\x06\x03get\x04head\x04post\x03put\x05p\
 atch\x06delete\x04\0\x06method\x03\0\0\x01r\x02\x04names\x05values\x04\0\x06head\
@@ -2703,20 +4181,27 @@ bytes\x03\0\x02\x01p~\x01p|\x01px\x01p{\x01py\x01pw\x01pv\x01pu\x01q\x0f\x04bits
 \0\x0clist-offsets\x01\0\0\x07nothing\0\0\x04\0\x06values\x03\0\x0c\x01k\x01\x01\
 r\x02\x08validity\x0e\x06values\x0d\x04\0\x06column\x03\0\x0f\x01p\x10\x01r\x02\x04\
 rowsy\x07columns\x11\x04\0\x05batch\x03\0\x12\x03\0\x19weir:plugin/columns@0.1.0\
-\x05\x03\x02\x03\0\x03\x06column\x01B\x0d\x02\x03\x02\x01\x04\x04\0\x06column\x03\
-\0\0\x01ks\x01r\x03\x0bconfig-path\x02\x06column\x02\x07messages\x04\0\x05fault\x03\
-\0\x03\x01r\x03\x03rowy\x04codes\x06reasons\x04\0\x06reject\x03\0\x05\x01py\x01q\
-\x02\x03all\0\0\x04rows\x01\x07\0\x04\0\x09selection\x03\0\x08\x01p\x01\x01r\x03\
-\x06outputy\x09selection\x09\x07columns\x0a\x04\0\x0boutput-rows\x03\0\x0b\x03\0\
-\x18weir:plugin/answer@0.1.0\x05\x05\x02\x03\0\x02\x05field\x02\x03\0\x04\x06rej\
-ect\x02\x03\0\x04\x0boutput-rows\x01B\x13\x02\x03\x02\x01\x06\x04\0\x05field\x03\
-\0\0\x02\x03\x02\x01\x07\x04\0\x06reject\x03\0\x02\x02\x03\x02\x01\x08\x04\0\x0b\
+\x05\x03\x02\x03\0\x02\x05field\x02\x03\0\x03\x05batch\x02\x03\0\x03\x06column\x01\
+B\x15\x02\x03\x02\x01\x04\x04\0\x05field\x03\0\0\x02\x03\x02\x01\x05\x04\0\x05ba\
+tch\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x06column\x03\0\x04\x01p\x01\x01r\x03\x04\
+names\x03key\x06\x07columns\x06\x04\0\x05table\x03\0\x07\x01ps\x01r\x02\x05table\
+s\x07columns\x09\x04\0\x09table-use\x03\0\x0a\x01r\x02\x03keyy\x06reasons\x04\0\x07\
+refusal\x03\0\x0c\x01py\x01p\x05\x01p\x0d\x01r\x03\x04keys\x0e\x07columns\x0f\x07\
+refused\x10\x04\0\x05found\x03\0\x11\x01@\x02\x05tabley\x04keys\x03\0\x12\x04\0\x07\
+look-up\x01\x13\x03\0\x18weir:plugin/tables@0.1.0\x05\x07\x01B\x0d\x02\x03\x02\x01\
+\x06\x04\0\x06column\x03\0\0\x01ks\x01r\x03\x0bconfig-path\x02\x06column\x02\x07\
+messages\x04\0\x05fault\x03\0\x03\x01r\x03\x03rowy\x04codes\x06reasons\x04\0\x06\
+reject\x03\0\x05\x01py\x01q\x02\x03all\0\0\x04rows\x01\x07\0\x04\0\x09selection\x03\
+\0\x08\x01p\x01\x01r\x03\x06outputy\x09selection\x09\x07columns\x0a\x04\0\x0bout\
+put-rows\x03\0\x0b\x03\0\x18weir:plugin/answer@0.1.0\x05\x08\x02\x03\0\x05\x06re\
+ject\x02\x03\0\x05\x0boutput-rows\x01B\x13\x02\x03\x02\x01\x04\x04\0\x05field\x03\
+\0\0\x02\x03\x02\x01\x09\x04\0\x06reject\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\x0b\
 output-rows\x03\0\x04\x01m\x03\x0aone-to-one\x06filter\x04many\x04\0\x0bcardinal\
 ity\x03\0\x06\x01p\x01\x01ps\x01r\x03\x04names\x06writes\x08\x05drops\x09\x04\0\x06\
 output\x03\0\x0a\x01p\x0b\x01r\x07\x04names\x07versions\x05reads\x09\x0bcardinal\
 ity\x07\x07outputs\x0c\x0ddeterministic\x7f\x0dconfig-schemas\x04\0\x08contract\x03\
 \0\x0d\x01p\x05\x01p\x03\x01r\x02\x07outputs\x0f\x07rejects\x10\x04\0\x0btransfo\
-rmed\x03\0\x11\x03\0\x1aweir:plugin/row-wise@0.1.0\x05\x09\x04\0?weir:plugin/enr\
+rmed\x03\0\x11\x03\0\x1aweir:plugin/row-wise@0.1.0\x05\x0b\x04\0?weir:plugin/enr\
 ich-plugin-with-all-of-its-exports-removed@0.1.0\x04\0\x0b3\x01\0-enrich-plugin-\
 with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
 wit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";

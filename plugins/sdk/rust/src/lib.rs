@@ -1,5 +1,5 @@
 //! Writes Weir plugins in Rust: a struct per row type and one function. A plugin with state by key is in [`mod@process`], one
-//! that asks services in [`mod@enrich`], one that aggregates in [`mod@aggregate`].
+//! that asks services or tables in [`mod@enrich`], one that aggregates in [`mod@aggregate`].
 //!
 //! ```
 //! use weir_sdk::prelude::*;
@@ -73,7 +73,7 @@
 //!
 //! `cargo test` runs the function natively; [`testing`] runs whole batches through the same glue as in the host.
 //! Deliberately no I/O, clock or randomness: a plugin has only its rows and its configuration, so the same input
-//! always gives the same result; one that asks services has their answers too.
+//! always gives the same result; one that asks services or tables has their answers too.
 
 // The derives say `::weir_sdk`, in this crate's own tests too.
 extern crate self as weir_sdk;
@@ -108,6 +108,7 @@ pub mod process;
 pub mod reject;
 pub mod returned;
 pub mod state;
+pub mod tables;
 pub mod testing;
 
 pub mod time;
@@ -120,13 +121,15 @@ pub mod wit {
     pub use crate::bindings::weir::plugin::columns::{Batch, Column, Values, VarBytes};
     pub use crate::bindings::weir::plugin::row_wise::{Cardinality, Contract, Output, Transformed};
     pub use crate::bindings::weir::plugin::schema::{DataType, DecimalType, Field, TimeUnit, TimestampType};
+    pub use crate::enrich_bindings::exports::weir::plugin::enrich::Contract as EnrichContract;
+    pub use crate::enrich_bindings::weir::plugin::tables::Table;
 }
 
 pub use decimal::{Decimal, DecimalError, Rounding};
 pub use reject::Reject;
 pub use time::{Date, Timestamp, Unit};
 pub use weir_sdk_derive::{
-    Config, Input, InputColumns, Output, OutputColumns, State, Timer, aggregate, enrich, process, transform,
+    Config, Input, InputColumns, LookupKey, Output, OutputColumns, State, Timer, aggregate, enrich, process, transform,
 };
 
 /// What a plugin's `use` line needs.
@@ -138,7 +141,7 @@ pub mod prelude {
     pub use crate::nested::Items;
     pub use crate::process::{NoTimer, Process, Timers};
     pub use crate::state::{List, Map, Value};
-    pub use crate::{Config, Date, Decimal, Input, InputColumns, Output, OutputColumns};
+    pub use crate::{Config, Date, Decimal, Input, InputColumns, LookupKey, Output, OutputColumns};
     pub use crate::{Reject, Rounding, State, Timer, Timestamp, Unit};
     pub use crate::{aggregate, dec, enrich, log, process, reject, transform};
 }

@@ -4,9 +4,12 @@
 //! input. Native tests and the component go through the same code; only [`export`](crate::__export) is for wasm32.
 
 use crate::config::{self, Config};
+use crate::enrich_bindings::exports::weir::plugin::enrich::Contract as EnrichContract;
+use crate::enrich_bindings::weir::plugin::tables::Table;
 use crate::input::{self, Input, InputColumn};
 use crate::output::{Output, OutputColumn, OutputSpec};
 use crate::returned::{Collector, Returned};
+use crate::tables::{OpenTable, TableSpec};
 use crate::types::{Part, Type};
 use crate::wit::{self, Batch, Cardinality, Contract, Fault, Field, Transformed};
 
@@ -29,6 +32,8 @@ pub struct Shape {
     pub reads: Vec<InputColumn>,
     pub cardinality: Cardinality,
     pub outputs: Vec<OutputSpec>,
+    /// What is asked of tables, by a function of the world `enrich`.
+    pub tables: Vec<TableSpec>,
 }
 
 /// A configuration and the types that it was opened for.
@@ -36,10 +41,11 @@ pub struct Opened<C> {
     pub config: C,
     pub(crate) reads: Vec<Type>,
     pub(crate) writes: Vec<Vec<Type>>,
+    pub(crate) tables: Vec<OpenTable>,
 }
 
 pub(crate) fn shape_of<'a, E: Input<'a>, R: Returned>() -> Shape {
-    Shape { reads: E::columns(), cardinality: R::CARDINALITY, outputs: R::Output::outputs() }
+    Shape { reads: E::columns(), cardinality: R::CARDINALITY, outputs: R::Output::outputs(), tables: Vec::new() }
 }
 
 impl<C> Opened<C> {
@@ -49,6 +55,10 @@ impl<C> Opened<C> {
 
     pub(crate) fn writes(&self) -> &[Vec<Type>] {
         &self.writes
+    }
+
+    pub(crate) fn tables(&self) -> &[OpenTable] {
+        &self.tables
     }
 }
 
@@ -90,6 +100,14 @@ pub fn each_with<'a, C, E: Input<'a>, R: Returned>(
 /// # Errors
 /// Everything that does not fit, columns before configuration.
 pub fn describe<P: Plugin>(config: &str, input: &[Field]) -> Result<Contract, Vec<Fault>> {
+    describe_with::<P>(config, input, &[]).map(|contract| contract.rows)
+}
+
+/// Answers `describe` of a plugin that asks.
+///
+/// # Errors
+/// As [`describe`], tables between columns and configuration.
+pub fn describe_with<P: Plugin>(config: &str, input: &[Field], tables: &[Table]) -> Result<EnrichContract, Vec<Fault>> {
     let (shape, input) = (P::shape(), &Part::of_schema(input));
     let mut faults: Vec<Fault> = shape.reads.iter().filter_map(|column| read_fault(column, input)).collect();
     let mut outputs = Vec::new();
@@ -114,13 +132,14 @@ pub fn describe<P: Plugin>(config: &str, input: &[Field]) -> Result<Contract, Ve
             drops: spec.drops.iter().map(|name| (*name).into()).collect(),
         });
     }
+    faults.extend(shape.tables.iter().flat_map(|spec| spec.faults(tables)));
     if let Err(unfit) = config::read::<P::Config>(config) {
         faults.extend(unfit);
     }
     if !faults.is_empty() {
         return Err(faults);
     }
-    Ok(Contract {
+    let rows = Contract {
         name: P::NAME.into(),
         version: P::VERSION.into(),
         reads: shape.reads.iter().map(|column| column.name.into()).collect(),
@@ -129,7 +148,8 @@ pub fn describe<P: Plugin>(config: &str, input: &[Field]) -> Result<Contract, Ve
         // A component of this SDK has no clock, no randomness and no state: only a service may answer another time.
         deterministic: P::DETERMINISTIC,
         config_schema: config::schema::<P::Config>(),
-    })
+    };
+    Ok(EnrichContract { rows, tables: shape.tables.iter().map(TableSpec::usage).collect() })
 }
 
 /// Answers `open`.
@@ -137,12 +157,21 @@ pub fn describe<P: Plugin>(config: &str, input: &[Field]) -> Result<Contract, Ve
 /// # Errors
 /// The faults that `describe` finds, in one text: the host opens only what `describe` accepted.
 pub fn open<P: Plugin>(config: &str, input: &[Field]) -> Result<Opened<P::Config>, String> {
+    open_with::<P>(config, input, &[])
+}
+
+/// Answers `open` of a plugin that asks.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with<P: Plugin>(config: &str, input: &[Field], tables: &[Table]) -> Result<Opened<P::Config>, String> {
     let in_words = |faults: Vec<Fault>| faults.iter().map(fault_text).collect::<Vec<_>>().join("; ");
-    let contract = describe::<P>(config, input).map_err(in_words)?;
+    let contract = describe_with::<P>(config, input, tables).map_err(in_words)?.rows;
     Ok(Opened {
         config: config::read(config).map_err(in_words)?,
         reads: types_of(&contract.reads, input),
         writes: contract.outputs.iter().map(|output| types(&output.writes)).collect(),
+        tables: P::shape().tables.iter().enumerate().map(|(number, spec)| spec.opened(number, tables)).collect(),
     })
 }
 
@@ -206,12 +235,23 @@ pub fn report_panics() {
     });
 }
 
-/// Exports a plugin as a row-wise interface of the component: `transform`, or `enrich` with its bindings. The attributes
-/// call it.
+/// Exports a plugin as a row-wise interface of the component: `transform`, or `enrich`, whose functions take `tables` too.
+/// The attributes call it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {
-    ($plugin:ident, $bindings:ident, $interface:ident, $export:ident) => {
+    ($plugin:ident, transform) => {
+        $crate::__export!($plugin, bindings, transform, export_transform, describe -> Contract, open,);
+    };
+    ($plugin:ident, enrich) => {
+        $crate::__export!(
+            $plugin, enrich_bindings, enrich, export_enrich, describe_with -> EnrichContract, open_with, tables
+        );
+    };
+    (
+        $plugin:ident, $bindings:ident, $interface:ident, $export:ident,
+        $describe:ident -> $contract:ident, $open:ident, $($tables:ident)?
+    ) => {
         // Natively nothing calls the plugin but tests; this keeps the compiler from calling it dead.
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn(
@@ -233,14 +273,18 @@ macro_rules! __export {
             }
 
             impl $crate::$bindings::exports::weir::plugin::$interface::Guest for Component {
-                fn describe(config: String, input: Vec<wit::Field>) -> Result<wit::Contract, Vec<wit::Fault>> {
+                fn describe(
+                    config: String,
+                    input: Vec<wit::Field>
+                    $(, $tables: Vec<wit::Table>)?
+                ) -> Result<wit::$contract, Vec<wit::Fault>> {
                     plugin::report_panics();
-                    plugin::describe::<$plugin>(&config, &input)
+                    plugin::$describe::<$plugin>(&config, &input $(, &$tables)?)
                 }
 
-                fn open(config: String, input: Vec<wit::Field>) -> Result<(), String> {
+                fn open(config: String, input: Vec<wit::Field> $(, $tables: Vec<wit::Table>)?) -> Result<(), String> {
                     plugin::report_panics();
-                    let opened = plugin::open::<$plugin>(&config, &input)?;
+                    let opened = plugin::$open::<$plugin>(&config, &input $(, &$tables)?)?;
                     OPENED.with(|cell| cell.set(opened)).map_err(|_| "opened twice".into())
                 }
 

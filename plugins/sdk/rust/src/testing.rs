@@ -30,6 +30,7 @@
 pub mod aggregate;
 pub mod keyed;
 mod nested;
+pub mod tables;
 
 use std::str::FromStr;
 
@@ -51,6 +52,8 @@ pub struct Instance<P: Plugin> {
     opened: Opened<P::Config>,
     contract: Contract,
     input: Vec<Part>,
+    /// Answers look-ups.
+    tables: std::rc::Rc<dyn Fn(u32, &Batch) -> crate::enrich_bindings::weir::plugin::tables::Found>,
 }
 
 /// What one batch became.
@@ -81,11 +84,28 @@ impl<P: Plugin> Instance<P> {
     /// # Panics
     /// When a type is not one that a manifest can write.
     pub fn open(config: &str, columns: &[(&str, &str)]) -> Result<Self, Vec<String>> {
+        Self::open_with(config, columns, Vec::new())
+    }
+
+    /// As [`open`](Self::open), for a plugin that looks keys up in tables.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// # Panics
+    /// As [`open`](Self::open).
+    pub fn open_with(
+        config: &str,
+        columns: &[(&str, &str)],
+        tables: Vec<tables::TestTable>,
+    ) -> Result<Self, Vec<String>> {
         let (input, fields) = schema(columns);
         let in_words = |faults: Vec<wit::Fault>| faults.iter().map(plugin::fault_text).collect::<Vec<_>>();
-        let contract = plugin::describe::<P>(config, &fields).map_err(in_words)?;
-        let opened = plugin::open::<P>(config, &fields).map_err(|fault| vec![fault])?;
-        Ok(Self { opened, contract, input })
+        let shown: Vec<wit::Table> = tables.iter().map(tables::TestTable::table).collect();
+        let contract = plugin::describe_with::<P>(config, &fields, &shown).map_err(in_words)?;
+        let opened = plugin::open_with::<P>(config, &fields, &shown).map_err(|fault| vec![fault])?;
+        let tables = tables::answering(&tables, &contract.tables);
+        Ok(Self { opened, contract: contract.rows, input, tables })
     }
 
     /// What `describe` answered.
@@ -99,7 +119,8 @@ impl<P: Plugin> Instance<P> {
     /// When a cell is not of its column's type: the test is wrong.
     pub fn process<R: AsRef<[Option<C>]>, C: AsRef<str>>(&self, rows: &[R]) -> Outcome {
         let batch = batch(&self.contract.reads, &self.input, rows);
-        self.outcome(P::process(&self.opened, &batch), batch.rows)
+        let process = || P::process(&self.opened, &batch);
+        self.outcome(crate::tables::with_tables(std::rc::Rc::clone(&self.tables), process), batch.rows)
     }
 
     /// As [`process`](Self::process), for a plugin that asks services: `service` answers each request.

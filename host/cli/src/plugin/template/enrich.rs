@@ -29,7 +29,7 @@ fn ask(payment: &Payment, service: &Service) -> Request {
 }
 
 /// `Ok(row)` goes on, `Err(reject)` becomes a dead letter; `?` rejects a row whose request failed.
-#[enrich(requests = ask)]
+#[enrich(asks = ask)]
 fn {function}(payment: Payment, answers: Answers, _: &Service) -> Result<InEur, Reject> {
     let answer = answers.one()?;
     if !answer.is_success() {

@@ -110,7 +110,7 @@ impl TryFrom<AggregateForm> for AggregateCall {
 impl From<PluginKeys> for AggregatePlugin {
     fn from(keys: PluginKeys) -> Self {
         let PluginKeys { reference, config, limits, reads } = keys;
-        let plugin = PluginStep { reference, config, limits, http: None, digest_column: None, key: None };
+        let plugin = PluginStep { reference, config, limits, http: None, tables: None, digest_column: None, key: None };
         Self { plugin, reads: reads.map(|reads| reads.map(|expression| expression.0)) }
     }
 }

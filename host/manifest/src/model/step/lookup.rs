@@ -11,6 +11,7 @@ use crate::column_type::ColumnType;
 use crate::entries::Entries;
 use crate::scalar::{Duration, Share, Size};
 use crate::schema::one_of;
+use crate::secret::Secret;
 use crate::span::Spanned;
 
 crate::schema::written_as!(LookupTable => LookupTableKeys);
@@ -70,11 +71,12 @@ pub enum LookupTable {
     File(FileTable),
     Postgres(Box<PostgresTable>),
     Sqlite(SqliteTable),
+    Cassandra(Box<CassandraTable>),
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "a table", extend("oneOf" = one_of(&[&["file"], &["postgres"], &["sqlite"]])))]
+#[schemars(title = "a table", extend("oneOf" = one_of(&[&["file"], &["postgres"], &["sqlite"], &["cassandra"]])))]
 struct LookupTableKeys {
     /// A file, held in memory and read again when it changes.
     file: Option<FileTable>,
@@ -82,6 +84,8 @@ struct LookupTableKeys {
     postgres: Option<PostgresTable>,
     /// A table or view of a SQLite file, asked likewise.
     sqlite: Option<SqliteTable>,
+    /// A Cassandra table, asked likewise.
+    cassandra: Option<CassandraTable>,
 }
 
 impl TryFrom<LookupTableKeys> for LookupTable {
@@ -92,7 +96,8 @@ impl TryFrom<LookupTableKeys> for LookupTable {
             .file
             .map(Self::File)
             .or(keys.postgres.map(|postgres| Self::Postgres(Box::new(postgres))))
-            .or(keys.sqlite.map(Self::Sqlite));
+            .or(keys.sqlite.map(Self::Sqlite))
+            .or(keys.cassandra.map(|cassandra| Self::Cassandra(Box::new(cassandra))));
         table.ok_or_else(|| "a look-up without a table".to_owned())
     }
 }
@@ -119,6 +124,51 @@ pub struct SqliteTable {
     pub path: Spanned<String>,
     #[schemars(extend("x-format" = "table"))]
     pub table: Spanned<String>,
+}
+
+/// A Cassandra table that is asked.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "a Cassandra table")]
+pub struct CassandraTable {
+    /// Nodes to begin with, `host` or `host:port`; others are found through them. Default port 9042.
+    #[schemars(with = "Vec<Node>", extend("minItems" = 1, "maxItems" = MAX_ENTRIES))]
+    pub hosts: Vec<Spanned<String>>,
+    #[schemars(extend("x-format" = "name"))]
+    pub keyspace: Spanned<String>,
+    #[schemars(extend("x-format" = "name"))]
+    pub table: Spanned<String>,
+    pub user: Option<Spanned<String>>,
+    /// Only as `{ secret: NAME }`.
+    pub password: Option<Password>,
+}
+
+/// A host with or without its port.
+#[derive(JsonSchema)]
+struct Node(
+    #[schemars(extend("x-format" = "node"))]
+    #[expect(dead_code, reason = "stands for text in the schema")]
+    String,
+);
+
+/// A secret by reference; text is refused.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[schemars(untagged)]
+pub enum Password {
+    #[serde(rename = "#text")]
+    Written(#[schemars(extend("x-format" = "password"))] Spanned<String>),
+    #[serde(rename = "#map")]
+    Secret(Secret),
+}
+
+impl Password {
+    /// For connecting, never for showing.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Written(_) => "",
+            Self::Secret(secret) => secret.expose(),
+        }
+    }
 }
 
 /// Answers of a database that are kept.

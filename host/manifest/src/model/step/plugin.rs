@@ -4,7 +4,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::http::PluginHttp;
+use super::lookup::{LookupCache, LookupTable};
+use crate::column_type::ColumnType;
+use crate::entries::Entries;
+use crate::model::MAX_ENTRIES;
 use crate::model::limits::PluginLimits;
+use crate::model::source::column_names;
 use crate::span::Spanned;
 
 /// A user's component in the pipeline.
@@ -25,6 +30,10 @@ pub struct PluginStep {
     /// The services that a plugin of the world `enrich` may ask. Absent: none.
     #[serde(default)]
     pub http: Option<PluginHttp>,
+    /// The tables that a plugin of the world `enrich` may look keys up in, by the names that it calls them. Absent: none.
+    #[serde(default)]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES))]
+    pub tables: Option<Entries<PluginTable>>,
     /// Adds a column of this name with the digest of the plugin that made the row.
     #[schemars(extend("x-format" = "column-name"))]
     pub digest_column: Option<Spanned<String>>,
@@ -32,4 +41,22 @@ pub struct PluginStep {
     #[serde(skip)]
     #[schemars(skip)]
     pub key: Option<Vec<Spanned<String>>>,
+}
+
+/// A table that a plugin may look keys up in.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "a plugin's table")]
+pub struct PluginTable {
+    /// Where the table is.
+    #[serde(rename = "in")]
+    pub table: LookupTable,
+    /// The columns of the table that are used: name to type.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = MAX_ENTRIES, "propertyNames" = column_names()))]
+    pub columns: Entries<Spanned<ColumnType>>,
+    /// Those of them that its rows are found by; each key has one row at most.
+    #[schemars(extend("minItems" = 1, "maxItems" = MAX_ENTRIES))]
+    pub key: Vec<Spanned<String>>,
+    /// Of a database: how long answers are kept. Absent: each batch is asked for anew.
+    pub cache: Option<Spanned<LookupCache>>,
 }

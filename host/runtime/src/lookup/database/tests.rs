@@ -52,11 +52,13 @@ fn bench(board: &Arc<StatusBoard>, script: impl FnMut(usize) -> Said + Send + 's
     let output = schema(&[("n", DataType::Int64), city.clone()]);
     let values = RowFormat::new(&schema(&[city])).unwrap();
     let cache = AnswerCache::new(0, 0);
-    let lookup = RemoteLookup::new(&["n".into()], LookupKind::Left, &input, &output, values, cache).unwrap();
+    let lookup = RemoteLookup::new(&["n".into()], LookupKind::Left, &input, &output).unwrap();
+    let table = RemoteTable::new(values, cache);
     let (dropping, dropped) = mpsc::channel();
     let reader = Box::new(Scripted { script, asked: 0, _dropped: dropping });
     let place: Board = Arc::new(Mutex::new(Some(Arc::clone(board))));
-    let answerer = DatabaseAnswerer::spawn(&"placed".into(), reader, lookup, false, place).unwrap();
+    let desk = Desk::new(&"placed".into(), reader, table, false, place).unwrap();
+    let answerer = DatabaseAnswerer::spawn(desk, lookup).unwrap();
     let (wake, woken) = mpsc::channel();
     let wake = Mutex::new(wake);
     let waker: weir_stream::source::Waker = Arc::new(move || _ = wake.lock().unwrap().send(()));

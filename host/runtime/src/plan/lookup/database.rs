@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
+use weir_connectors::cassandra::{CassandraCluster, CassandraReader};
 use weir_connectors::sql::{PostgresReader, Question, SqliteReader, TableReader};
-use weir_manifest::{Fault, LookupStep, LookupTable, Manifest, type_text};
-use weir_operators::lookup::{AnswerCache, MAX_ROWS_PER_KEY, RemoteLookup, TableShape};
+use weir_manifest::{CassandraTable, Fault, LookupTable, Manifest, type_text};
+use weir_operators::lookup::{AnswerCache, MAX_ROWS_PER_KEY, RemoteLookup, RemoteTable, TableShape};
 use weir_operators::{Answerer, LookupKind, RowFormat, WaitingLimits};
 
 use super::super::{PlannedWaiting, Planner};
-use crate::lookup::{Board, DatabaseAnswerer};
+use super::TablePlace;
+use crate::lookup::{Board, DatabaseAnswerer, Desk};
 use crate::status::StatusBoard;
 
 /// How a database is reached.
@@ -18,17 +20,65 @@ enum Reach {
     /// May hold a password: not for showing.
     Postgres(String),
     Sqlite(PathBuf),
+    Cassandra {
+        cluster: CassandraCluster,
+        keyspace: String,
+    },
 }
 
-pub(super) struct PlannedDatabase {
-    pub step: Arc<str>,
+impl Reach {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "PostgreSQL",
+            Self::Sqlite(_) => "SQLite",
+            Self::Cassandra { .. } => "Cassandra",
+        }
+    }
+
+    /// Whether a column of this type can be looked up there, or asked with.
+    fn takes(&self, data_type: &DataType, as_key: bool) -> bool {
+        match (self, as_key) {
+            (Self::Postgres(_), true) => PostgresReader::takes(data_type),
+            (Self::Postgres(_), false) => true,
+            (Self::Sqlite(_), true) => SqliteReader::takes(data_type),
+            (Self::Sqlite(_), false) => *data_type != DataType::Binary,
+            (Self::Cassandra { .. }, as_key) => CassandraReader::takes(data_type, as_key),
+        }
+    }
+}
+
+pub(in crate::plan) struct PlannedDatabase {
+    /// The step or, of a plugin, its table.
+    label: Arc<str>,
     reach: Reach,
     question: Question,
+    /// The columns of the question's key.
+    key: Vec<FieldRef>,
     values: RowFormat,
     several: bool,
     /// Keys and time to live.
     cache: (usize, u64),
-    board: Board,
+    pub board: Board,
+}
+
+impl PlannedDatabase {
+    /// One connection, with a cache of its own.
+    ///
+    /// # Errors
+    /// A fault of Weir: the plan saw that it can be made.
+    pub(in crate::plan) fn desk(&self) -> Result<Desk, String> {
+        let Self { label, reach, question, key, values, several, cache, board } = self;
+        let reader: Result<Box<dyn TableReader>, _> = match reach {
+            Reach::Postgres(url) => PostgresReader::new(question, url).map(|reader| Box::new(reader) as _),
+            Reach::Sqlite(path) => SqliteReader::new(question, path.clone()).map(|reader| Box::new(reader) as _),
+            Reach::Cassandra { cluster, keyspace } => {
+                CassandraReader::new(question, key, cluster.clone(), keyspace).map(|reader| Box::new(reader) as _)
+            }
+        };
+        let reader = reader.map_err(|error| error.to_string())?;
+        let table = RemoteTable::new(values.clone(), AnswerCache::new(cache.0, cache.1));
+        Desk::new(label, reader, table, *several, Arc::clone(board))
+    }
 }
 
 /// A step that asks a database.
@@ -42,16 +92,9 @@ pub(super) struct PlannedDatabaseLookup {
 
 impl PlannedWaiting for PlannedDatabaseLookup {
     fn answerer(&self) -> Result<Box<dyn Answerer>, String> {
-        let PlannedDatabase { step, reach, question, values, several, cache, board } = &self.database;
-        let reader: Result<Box<dyn TableReader>, _> = match reach {
-            Reach::Postgres(url) => PostgresReader::new(question, url).map(|reader| Box::new(reader) as _),
-            Reach::Sqlite(path) => SqliteReader::new(question, path.clone()).map(|reader| Box::new(reader) as _),
-        };
-        let reader = reader.map_err(|error| error.to_string())?;
-        let cache = AnswerCache::new(cache.0, cache.1);
-        let lookup = RemoteLookup::new(&self.on, self.kind, &self.input, &self.output, values.clone(), cache);
+        let lookup = RemoteLookup::new(&self.on, self.kind, &self.input, &self.output);
         let lookup = lookup.map_err(|(_, error)| error.message)?;
-        Ok(Box::new(DatabaseAnswerer::spawn(step, reader, lookup, *several, Arc::clone(board))?))
+        Ok(Box::new(DatabaseAnswerer::spawn(self.database.desk()?, lookup)?))
     }
 
     /// A database that is away is waited for: the thread that asks knows when to give up.
@@ -65,19 +108,20 @@ impl PlannedWaiting for PlannedDatabaseLookup {
 }
 
 impl Planner<'_> {
-    pub(super) fn database(
+    pub(in crate::plan) fn database(
         &mut self,
-        step: &Arc<str>,
-        lookup: &LookupStep,
+        label: &Arc<str>,
+        place: TablePlace<'_>,
         shape: &TableShape,
         manifest: &Manifest,
     ) -> Option<PlannedDatabase> {
-        self.database_types(lookup, shape)?;
-        let (reach, table) = match &lookup.table {
+        let (reach, table) = match place.table {
             LookupTable::Postgres(postgres) => (Reach::Postgres(postgres.url.expose().to_owned()), &postgres.table),
             LookupTable::Sqlite(sqlite) => (Reach::Sqlite(manifest.resolve(&sqlite.path)), &sqlite.table),
+            LookupTable::Cassandra(cassandra) => (cassandra_reach(cassandra), &cassandra.table),
             LookupTable::File(_) => unreachable!("a file is no database"),
         };
+        self.database_types(&reach, place, shape)?;
         let fields = shape.schema.fields();
         let values: Vec<_> = shape.values().into_iter().map(|column| Arc::clone(&fields[column])).collect();
         let question = Question {
@@ -91,13 +135,14 @@ impl Planner<'_> {
             self.fault(Fault::new(table.span, "lookup-columns", message).next("look up in two steps"));
             return None;
         }
-        let cache = lookup.cache.as_ref().map(|cache| (cache.rows as usize, cache.ttl.as_us().unsigned_abs() * 1000));
+        let cache = place.cache.map(|cache| (cache.rows as usize, cache.ttl.as_us().unsigned_abs() * 1000));
         let values = RowFormat::new(&Arc::new(Schema::new(values)));
         let values = values.map_err(|message| self.fault(Fault::new(table.span, "lookup-columns", message)));
         Some(PlannedDatabase {
-            step: Arc::clone(step),
+            label: Arc::clone(label),
             reach,
             question,
+            key: shape.key.iter().map(|column| Arc::clone(&fields[*column])).collect(),
             values: values.ok()?,
             several: shape.several,
             cache: cache.unwrap_or((0, 0)),
@@ -106,20 +151,12 @@ impl Planner<'_> {
     }
 
     /// Types that a database has no equal for.
-    fn database_types(&mut self, lookup: &LookupStep, shape: &TableShape) -> Option<()> {
-        let is_sqlite = matches!(lookup.table, LookupTable::Sqlite(_));
-        let (name, takes): (_, fn(&DataType) -> bool) = match is_sqlite {
-            true => ("SQLite", SqliteReader::takes),
-            false => ("PostgreSQL", PostgresReader::takes),
-        };
+    fn database_types(&mut self, reach: &Reach, place: TablePlace<'_>, shape: &TableShape) -> Option<()> {
         let mut fits = Some(());
-        for (number, (column, column_type)) in lookup.columns.iter().enumerate() {
+        for (number, (column, column_type)) in place.columns.iter().enumerate() {
             let data_type = &column_type.data_type;
-            let refused = match shape.key.contains(&number) {
-                true => !takes(data_type),
-                false => is_sqlite && *data_type == DataType::Binary,
-            };
-            if refused {
+            if !reach.takes(data_type, shape.key.contains(&number)) {
+                let name = reach.name();
                 let message = format!("`{column}` is {}, which cannot be looked up in {name}", type_text(data_type));
                 self.fault(
                     Fault::new(column_type.span, "lookup-columns", message).next("leave it out, or make a view"),
@@ -129,4 +166,13 @@ impl Planner<'_> {
         }
         fits
     }
+}
+
+fn cassandra_reach(cassandra: &CassandraTable) -> Reach {
+    let cluster = CassandraCluster {
+        hosts: cassandra.hosts.iter().map(|host| host.value.clone()).collect(),
+        user: cassandra.user.as_ref().map(|user| user.value.clone()),
+        password: cassandra.password.as_ref().map(|password| password.expose().to_owned()),
+    };
+    Reach::Cassandra { cluster, keyspace: cassandra.keyspace.value.clone() }
 }

@@ -9,14 +9,14 @@ use crate::transform::{Kind, Signature, identity};
 
 pub fn expand(arguments: TokenStream, function: TokenStream) -> Result<TokenStream> {
     let signature = Signature::read(function.clone(), &ENRICH)?;
-    let (requests, rest) = requests(arguments)?;
+    let (asks, rest) = asks(arguments)?;
     let (name, version) = identity(rest)?;
     let with = if signature.config.is_some() { "_with" } else { "" };
     let holes = [
         ("function", function),
         ("plugin", TokenTree::Ident(signature.name).into()),
         ("config", signature.config.unwrap_or_else(|| tokens("()"))),
-        ("requests", requests),
+        ("asks", asks),
         ("name", name),
         ("version", version),
         ("shape", tokens(&format!("shape{with}"))),
@@ -47,40 +47,40 @@ impl ::weir_sdk::plugin::Plugin for #plugin {
     const DETERMINISTIC: bool = false;
 
     fn shape() -> ::weir_sdk::plugin::Shape {
-        ::weir_sdk::enrich::#shape(#plugin)
+        ::weir_sdk::enrich::#shape(#asks, #plugin)
     }
 
     fn process(
         opened: &::weir_sdk::plugin::Opened<#config>,
         batch: &::weir_sdk::wit::Batch,
     ) -> ::weir_sdk::wit::Transformed {
-        ::weir_sdk::enrich::#each(#requests, #plugin, opened, batch)
+        ::weir_sdk::enrich::#each(#asks, #plugin, opened, batch)
     }
 }
 
-::weir_sdk::__export!(#plugin, enrich_bindings, enrich, export_enrich);
+::weir_sdk::__export!(#plugin, enrich);
 ";
 
-/// `ask` of `requests = ask`, and the other arguments.
-fn requests(arguments: TokenStream) -> Result<(TokenStream, TokenStream)> {
+/// `ask` of `asks = ask`, and the other arguments.
+fn asks(arguments: TokenStream) -> Result<(TokenStream, TokenStream)> {
     let mut cursor = Cursor::new(arguments);
-    let (mut requests, mut rest) = (TokenStream::new(), TokenStream::new());
+    let (mut asks, mut rest) = (TokenStream::new(), TokenStream::new());
     while cursor.peek().is_some() {
         let argument = cursor.until_comma();
         let mut inside = Cursor::new(argument.clone());
-        if inside.at_ident("requests") {
+        if inside.at_ident("asks") {
             inside.next();
             if inside.take_punct('=') {
-                requests = std::iter::from_fn(|| inside.next()).collect();
+                asks = std::iter::from_fn(|| inside.next()).collect();
             }
         } else {
             rest.extend(argument);
             rest.extend(tokens(","));
         }
     }
-    if requests.is_empty() {
-        let wanted = "say which function asks: #[enrich(requests = ask)], with fn ask(payment: &Payment) -> Request";
+    if asks.is_empty() {
+        let wanted = "say which function asks: #[enrich(asks = ask)], with fn ask(payment: &Payment) -> Request";
         return Err(Error::at(cursor.last, wanted));
     }
-    Ok((requests, rest))
+    Ok((asks, rest))
 }

@@ -12,6 +12,7 @@ mod config;
 mod enrich;
 mod input;
 mod item;
+mod lookup_key;
 mod output;
 mod process;
 mod state;
@@ -89,11 +90,19 @@ pub fn aggregate(arguments: TokenStream, implementation: TokenStream) -> TokenSt
 /// Makes a function that takes a row and the answers to what it asked the plugin: `fn in_eur(payment: Payment, answers:
 /// Answers, rates: &Rates) -> Result<InEur, Reject>`, the configuration being optional.
 ///
-/// `#[enrich(requests = ask)]` names the function that says what a row asks: `fn ask(payment: &Payment, rates: &Rates) ->
-/// Request`; it takes the configuration if the other does. `name = ".."` and `version = ".."` as for `transform`.
+/// `#[enrich(asks = ask)]` names the function that says what a row asks: `fn ask(payment: &Payment, rates: &Rates) ->
+/// Request`, or a key of a table; it takes the configuration if the other does. `name = ".."` and `version = ".."` as for
+/// `transform`.
 #[proc_macro_attribute]
 pub fn enrich(arguments: TokenStream, function: TokenStream) -> TokenStream {
     or_error(enrich::expand(arguments, function))
+}
+
+/// What a table is asked with: a struct with a field for each column of the table's key. `#[lookup(table = "rates", row =
+/// Rate)]` names the table as the step's `tables` do, and the struct with `#[derive(Input)]` that its rows are read as.
+#[proc_macro_derive(LookupKey, attributes(column, lookup))]
+pub fn derive_lookup_key(tokens: TokenStream) -> TokenStream {
+    or_error(lookup_key::derive(tokens))
 }
 
 /// A plugin's configuration: a struct with a field per key. `#[config(default)]` or `#[config(default = value)]` on

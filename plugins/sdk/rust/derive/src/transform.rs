@@ -116,7 +116,7 @@ impl ::weir_sdk::plugin::Plugin for #plugin {
     }
 }
 
-::weir_sdk::__export!(#plugin, bindings, transform, export_transform);
+::weir_sdk::__export!(#plugin, transform);
 ";
 
 impl Signature {
