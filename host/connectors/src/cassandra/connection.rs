@@ -77,7 +77,8 @@ impl Connection {
             .known_nodes(&self.cluster.hosts)
             .default_execution_profile_handle(profile.into_handle())
             .connection_timeout(CONNECT_PATIENCE / 2)
-            .fetch_schema_metadata(false);
+            // Where keys live is all that is needed of it.
+            .fetch_full_schema_metadata(false);
         if let Some(user) = &self.cluster.user {
             builder = builder.user(user, self.cluster.password.as_deref().unwrap_or_default());
         }
