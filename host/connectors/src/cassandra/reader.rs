@@ -145,7 +145,7 @@ async fn ask_all(
     session: Arc<Session>,
     prepared: Arc<Prepared>,
     asked: Vec<(usize, Vec<CqlValue>)>,
-) -> Result<Vec<AnsweredRow>, ExecutionError> {
+) -> Result<Vec<AnsweredRow>, Box<ExecutionError>> {
     let mut open = JoinSet::new();
     let mut answered = Vec::new();
     for (key, values) in asked {
@@ -161,9 +161,9 @@ async fn ask_all(
     Ok(answered)
 }
 
-type Joined = Option<Result<Result<Vec<AnsweredRow>, ExecutionError>, tokio::task::JoinError>>;
+type Joined = Option<Result<Result<Vec<AnsweredRow>, Box<ExecutionError>>, tokio::task::JoinError>>;
 
-fn take(joined: Joined, answered: &mut Vec<AnsweredRow>) -> Result<(), ExecutionError> {
+fn take(joined: Joined, answered: &mut Vec<AnsweredRow>) -> Result<(), Box<ExecutionError>> {
     let of_key = joined.expect("there is one open").expect("a question does not panic");
     answered.extend(of_key?);
     Ok(())
@@ -174,8 +174,8 @@ async fn ask_one(
     prepared: &Prepared,
     key: usize,
     values: Vec<CqlValue>,
-) -> Result<Vec<AnsweredRow>, ExecutionError> {
-    let found = session.execute_unpaged(&prepared.statement, values).await?;
+) -> Result<Vec<AnsweredRow>, Box<ExecutionError>> {
+    let found = session.execute_unpaged(&prepared.statement, values).await.map_err(Box::new)?;
     let rows = found.into_rows_result().expect("a SELECT answers rows");
     let rows = rows.rows::<Row>().expect("a row of any columns");
     let as_text = |row: Row| {

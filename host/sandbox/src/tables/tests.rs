@@ -75,10 +75,10 @@ fn a_question_that_is_none_is_the_plugins_fault() {
     assert_eq!(fault(0, no_column), "returned a key of table `cities`: 0 columns, the table's key has 1");
     let number = OwnedColumn { validity: None, values: OwnedValues::Int64(vec![1]) };
     let of_numbers = wire::OwnedBatch { rows: 1, columns: vec![number] };
-    let said = "returned a key of table `cities`, column `land`: buffers of int64, writes Utf8";
+    let said = "returned a key of table `cities` column `land`: buffers of int64, writes Utf8";
     assert_eq!(fault(0, of_numbers), said);
     let no_text = wire::OwnedBatch { rows: 1, columns: vec![texts(&[0, 1], &[0xff])] };
-    assert_eq!(fault(0, no_text), "returned a key of table `cities`, column `land`: row 0: not UTF-8");
+    assert_eq!(fault(0, no_text), "returned a key of table `cities` column `land` row 0: not UTF-8");
 }
 
 #[test]
