@@ -77,8 +77,8 @@ pub(super) trait Cell: Clone + Debug + Default + Send + Sync + 'static {
         true
     }
 
-    /// Whether the row's value can be taken back.
-    fn fits_back(&self, _settings: &Self::Settings, _argument: &Argument, _row: usize) -> bool {
+    /// Whether its result is within its type.
+    fn has_result(&self, _settings: &Self::Settings) -> bool {
         true
     }
 }
@@ -93,7 +93,7 @@ pub(super) trait Column: Any + Debug + Send + Sync {
     fn takes(&self, argument: &Argument, row: usize) -> bool;
     fn surely_fits(&self, argument: &Argument, touched: Touched) -> bool;
     fn fits(&self, argument: &Argument, row: usize, slot: usize) -> bool;
-    fn fits_back(&self, argument: &Argument, row: usize, slot: usize) -> bool;
+    fn has_result(&self, slot: usize) -> bool;
     fn update(&mut self, argument: &Argument, touched: Touched);
     fn retract(&mut self, argument: &Argument, touched: Touched);
     fn merge(&mut self, pairs: &[Pair], other: Option<&dyn Column>);
@@ -167,8 +167,8 @@ impl<C: Cell> Column for Cells<C> {
         self.cells[slot].fits(&self.settings, argument, row)
     }
 
-    fn fits_back(&self, argument: &Argument, row: usize, slot: usize) -> bool {
-        self.cells[slot].fits_back(&self.settings, argument, row)
+    fn has_result(&self, slot: usize) -> bool {
+        self.cells[slot].has_result(&self.settings)
     }
 
     fn update(&mut self, argument: &Argument, touched: Touched) {

@@ -118,7 +118,7 @@ pub(super) fn fold(
     Ok(())
 }
 
-/// Takes rows back from their slots; those that cannot be become rejects.
+/// Takes rows back from their slots; those that a user's function refuses become rejects.
 ///
 /// # Errors
 /// As [`fold`].
@@ -132,16 +132,16 @@ pub(super) fn take_back(
     if let Some((number, plugin)) = plugin::of(aggregates) {
         return plugin.fold(number, Folding { aggregates, columns, arguments, back: true }, touched, rejects);
     }
-    for (row, slot) in touched.rows.iter().zip(touched.slots) {
-        let fits = |(column, argument): (&Accumulator, &Argument)| column.fits_back(argument, *row, *slot);
-        if let Some(over) = columns.iter().zip(arguments).position(|pair| !fits(pair)) {
-            rejects.push(overflow(*row, &aggregates[over]));
-            continue;
-        }
-        let touched = Touched { rows: &[*row], slots: &[*slot] };
+    if !touched.rows.is_empty() {
         columns.iter_mut().zip(arguments).for_each(|(column, argument)| column.retract(argument, touched));
     }
     Ok(())
+}
+
+/// What is said of a key whose result is too large.
+pub(super) fn overflown(aggregate: &Aggregate) -> String {
+    let text = aggregate.argument.as_ref().map_or("", |argument| argument.text());
+    format!("`{}`: {}({text}) is too large for its type", aggregate.name, aggregate.kind.name())
 }
 
 /// What a row that does not fit is told.

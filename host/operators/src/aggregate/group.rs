@@ -346,7 +346,8 @@ impl GroupAggregate {
 
 fn layout(spec: &GroupSpec, aggregates: &[Aggregate]) -> String {
     let key: Vec<String> = spec.key.iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
-    let retracts = if spec.retracts { " retracts" } else { "" };
+    // The 2 is of the form that exact sums have behind rows that change.
+    let retracts = if spec.retracts { " retracts/2" } else { "" };
     format!("group/{GROUP_VERSION}{retracts} key=[{}] aggregates=[{}]", key.join(", "), super::layout(aggregates))
 }
 

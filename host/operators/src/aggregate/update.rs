@@ -111,15 +111,15 @@ impl Accumulator {
         }
     }
 
-    /// Whether the row's value can be taken back from the slot.
-    pub(super) fn fits_back(&self, argument: &Argument, row: u32, slot: u32) -> bool {
+    /// Whether the slot's result is within its type.
+    pub(super) fn has_result(&self, slot: u32) -> bool {
         match self {
-            Self::Cells(column) => argument.is_null(row) || column.fits_back(argument, row as usize, slot as usize),
+            Self::Cells(column) => column.has_result(slot as usize),
             _ => true,
         }
     }
 
-    /// Takes the rows back, which are known to fit. Only accumulators that [`Accumulator::retractable`] made can.
+    /// Takes the rows back. Only accumulators that [`Accumulator::retractable`] made can.
     pub(super) fn retract(&mut self, argument: &Argument, touched: Touched) {
         match self {
             Self::Count(counts) => touched.each(argument, |_, slot| counts[slot as usize] -= 1),

@@ -1,19 +1,24 @@
 //! `sum` and `avg` of exact numbers whose rows may be taken back: the sum and how many values are in it, so that a key
 //! whose values have all left is null again.
 //!
-//! Stored: sum (i128, 16 bytes), count (i64, 8 bytes).
+//! Every value is taken in, and out again, however large the sum: a value that was refused could not be told from one that
+//! was not when it is taken back. Whether the sum fits its type is asked where a result is made of it.
+//!
+//! Stored: sum (i128), carries (i64), count (i64), as numbers.
 
 use arrow_schema::DataType;
 
 use super::Cell;
 use crate::aggregate::argument::{Argument, Values};
 use crate::aggregate::finish::decimal_mean;
-use crate::aggregate::slots::take;
+use crate::aggregate::number::Number;
 use crate::aggregate::value::Value;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::aggregate) struct Exact {
+    /// Without the carries, each of which is 2^128.
     sum: i128,
+    carries: i64,
     /// Below zero while values were taken back before they came.
     count: i64,
 }
@@ -21,10 +26,10 @@ pub(in crate::aggregate) struct Exact {
 #[derive(Debug, Clone)]
 pub(in crate::aggregate) struct ExactSettings {
     pub is_mean: bool,
-    /// The sum stays within these.
+    /// A result's sum is within these.
     pub least: i128,
     pub most: i128,
-    /// Of the mean: every value is at most so far from zero.
+    /// A mean is at most so far from zero.
     pub largest: u128,
     pub result: DataType,
     /// Digits that a decimal mean gains behind the point.
@@ -40,45 +45,47 @@ fn number(argument: &Argument, row: usize) -> i128 {
     }
 }
 
-impl ExactSettings {
-    fn holds(&self, sum: Option<i128>) -> bool {
-        sum.is_some_and(|sum| (self.least..=self.most).contains(&sum))
+impl Exact {
+    fn carry(&mut self, (sum, over): (i128, bool)) {
+        if over {
+            self.carries += if sum < 0 { 1 } else { -1 };
+        }
+        self.sum = sum;
     }
 }
 
 impl Cell for Exact {
     type Settings = ExactSettings;
 
-    const BOUNDED: bool = true;
-
     fn add(&mut self, _: &ExactSettings, argument: &Argument, row: usize) {
-        self.sum = self.sum.wrapping_add(number(argument, row));
+        self.carry(self.sum.overflowing_add(number(argument, row)));
         self.count += 1;
     }
 
     fn retract(&mut self, _: &ExactSettings, argument: &Argument, row: usize) {
-        self.sum = self.sum.wrapping_sub(number(argument, row));
+        self.carry(self.sum.overflowing_sub(number(argument, row)));
         self.count -= 1;
     }
 
     fn merge(&mut self, _: &ExactSettings, other: &Self) {
-        self.sum = self.sum.wrapping_add(other.sum);
+        self.carry(self.sum.overflowing_add(other.sum));
+        self.carries += other.carries;
         self.count += other.count;
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.sum.to_le_bytes());
-        bytes.extend_from_slice(&self.count.to_le_bytes());
+        self.sum.write(bytes);
+        self.carries.write(bytes);
+        self.count.write(bytes);
     }
 
     fn read(_: &ExactSettings, rest: &mut &[u8]) -> Result<Self, String> {
-        Ok(Self { sum: i128::from_le_bytes(take(rest)?), count: i64::from_le_bytes(take(rest)?) })
+        Ok(Self { sum: i128::read(rest)?, carries: i64::read(rest)?, count: i64::read(rest)? })
     }
 
     fn value(&self, settings: &ExactSettings) -> Value<'_> {
         let Some(count) = u64::try_from(self.count).ok().filter(|count| *count > 0) else { return Value::Null };
-        // Only when values were taken back that never came.
-        if settings.is_mean && self.sum.unsigned_abs() / u128::from(count) > settings.largest {
+        if !self.has_result(settings) {
             return Value::Null;
         }
         match (settings.is_mean, &settings.result) {
@@ -90,20 +97,10 @@ impl Cell for Exact {
         }
     }
 
-    fn takes(settings: &ExactSettings, argument: &Argument, row: usize) -> bool {
-        number(argument, row).unsigned_abs() <= settings.largest
-    }
-
-    fn surely_fits(&self, settings: &ExactSettings, argument: &Argument, rows: usize) -> bool {
-        let change = i128::try_from(argument.largest.saturating_mul(rows as u128)).unwrap_or(i128::MAX);
-        self.sum.saturating_add(change) <= settings.most && self.sum.saturating_sub(change) >= settings.least
-    }
-
-    fn fits(&self, settings: &ExactSettings, argument: &Argument, row: usize) -> bool {
-        settings.holds(self.sum.checked_add(number(argument, row)))
-    }
-
-    fn fits_back(&self, settings: &ExactSettings, argument: &Argument, row: usize) -> bool {
-        settings.holds(self.sum.checked_sub(number(argument, row)))
+    fn has_result(&self, settings: &ExactSettings) -> bool {
+        let Some(count) = u128::try_from(self.count).ok().filter(|count| *count > 0) else { return true };
+        self.carries == 0
+            && (settings.least..=settings.most).contains(&self.sum)
+            && (!settings.is_mean || self.sum.unsigned_abs() / count <= settings.largest)
     }
 }

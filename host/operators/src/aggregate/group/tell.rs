@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow_select::filter::filter;
 use weir_stream::time::NO_WATERMARK;
-use weir_stream::{Batch, ChangeKind, Changes, FunctionFault, Origin, Reject};
+use weir_stream::{Batch, ChangeKind, Changes, Origin, Reject};
 
 use super::GroupAggregate;
 use crate::aggregate::STAGE;
 use crate::aggregate::finish::{Finish, Place};
+use crate::aggregate::fold::overflown;
 use crate::aggregate::plugin::{self, failed_on};
 use crate::aggregate::slots::Accumulators;
 use crate::operator::{Outputs, StepFault};
@@ -26,11 +28,13 @@ impl GroupAggregate {
             let tables = self.accumulators();
             let finished = plugin.finish(number, &tables, &places)?;
             for (at, fault) in &finished.failed {
-                self.refuse(places[*at], number, fault, out)?;
+                let reason = failed_on(self.name(number), fault);
+                self.refuse(places[*at], fault.code(), reason, out)?;
             }
             places = finished.kept(&places);
             made = Some((number, finished.results));
         }
+        self.refuse_overflows(&mut places, &mut made, out)?;
         if !places.is_empty() {
             out.push(0, self.rows(&places, made)?);
         }
@@ -39,6 +43,44 @@ impl GroupAggregate {
         }
         self.compact();
         Ok(())
+    }
+
+    /// Leaves out keys with a result that is too large for its type.
+    fn refuse_overflows(
+        &self,
+        places: &mut Vec<Place>,
+        made: &mut Option<(usize, ArrayRef)>,
+        out: &mut Outputs,
+    ) -> Result<(), StepFault> {
+        if !self.retracts {
+            // Rows that would make a result too large were refused.
+            return Ok(());
+        }
+        let groups = self.table.groups();
+        let over = |place: &Place| {
+            let columns = &groups[place.table as usize].slots().accumulators.columns;
+            columns.iter().position(|column| !column.has_result(place.slot))
+        };
+        let kept: Vec<bool> = places.iter().map(|place| over(place).is_none()).collect();
+        if kept.iter().all(|kept| *kept) {
+            return Ok(());
+        }
+        for place in places.iter() {
+            if let Some(number) = over(place) {
+                self.refuse(*place, "overflow", overflown(&self.aggregates[number]), out)?;
+            }
+        }
+        if let Some((_, results)) = made {
+            *results = filter(results, &BooleanArray::from(kept.clone()))?;
+        }
+        let mut kept = kept.into_iter();
+        places.retain(|_| kept.next().unwrap_or(true));
+        Ok(())
+    }
+
+    /// What the column of an aggregate is called.
+    fn name(&self, aggregate: usize) -> &str {
+        self.schema.field(self.schema.fields().len() - self.aggregates.len() + aggregate).name()
     }
 
     fn accumulators(&self) -> Vec<&Accumulators> {
@@ -72,18 +114,11 @@ impl GroupAggregate {
         })
     }
 
-    /// A key of which a user's function makes no result.
-    fn refuse(
-        &self,
-        place: Place,
-        aggregate: usize,
-        fault: &FunctionFault,
-        out: &mut Outputs,
-    ) -> Result<(), StepFault> {
+    /// A key that has no result.
+    fn refuse(&self, place: Place, code: &'static str, reason: String, out: &mut Outputs) -> Result<(), StepFault> {
         let group = &self.table.groups()[place.table as usize];
         let columns = self.keys.decode(std::iter::once(group.key(place.slot))).map_err(StepFault::Internal)?;
         let front: Vec<usize> = (0..columns.len()).collect();
-        let reason = failed_on(self.schema.field(columns.len() + aggregate).name(), fault);
         let schema = Arc::new(self.schema.project(&front)?);
         let one = RecordBatchOptions::new().with_row_count(Some(1));
         let row = Batch {
@@ -93,6 +128,6 @@ impl GroupAggregate {
             origin: Origin::Step(Arc::clone(&self.step)),
             changes: Changes::Inserts,
         };
-        out.reject(STAGE, &row, vec![Reject::new(0, fault.code(), reason)])
+        out.reject(STAGE, &row, vec![Reject::new(0, code, reason)])
     }
 }

@@ -17,6 +17,7 @@ fn schema() -> SchemaRef {
         Field::new("v", DataType::Int64, true),
         Field::new("f", DataType::Float64, true),
         Field::new("d", DataType::Decimal128(38, 2), true),
+        Field::new("w", DataType::Decimal128(38, 0), true),
     ]))
 }
 
@@ -28,7 +29,8 @@ fn batch(rows: &[(i64, i64, Option<i64>, ChangeKind)]) -> Batch {
         Arc::new(rows.iter().map(|row| Some(row.0)).collect::<Int64Array>()),
         Arc::new(values().collect::<Int64Array>()),
         Arc::new(values().map(|value| value.map(|value| value as f64)).collect::<Float64Array>()),
-        Arc::new(decimals.with_precision_and_scale(38, 2).unwrap()),
+        Arc::new(decimals.clone().with_precision_and_scale(38, 2).unwrap()),
+        Arc::new(decimals.with_precision_and_scale(38, 0).unwrap()),
     ];
     Batch {
         columns: RecordBatch::try_new(schema(), columns).unwrap(),
@@ -37,6 +39,16 @@ fn batch(rows: &[(i64, i64, Option<i64>, ChangeKind)]) -> Batch {
         origin: Origin::Step("before".into()),
         changes: Changes::PerRow(rows.iter().map(|row| row.3 as u8).collect()),
     }
+}
+
+/// Rows of key 1 with these values in `w`.
+fn wide(rows: &[(i128, ChangeKind)]) -> Batch {
+    let mut batch = batch(&rows.iter().map(|row| (1, 1, None, row.1)).collect::<Vec<_>>());
+    let mut columns = batch.columns.columns().to_vec();
+    let wide = rows.iter().map(|row| Some(row.0)).collect::<Decimal128Array>();
+    columns[4] = Arc::new(wide.with_precision_and_scale(38, 0).unwrap());
+    batch.columns = RecordBatch::try_new(schema(), columns).unwrap();
+    batch
 }
 
 fn inserts(rows: &[(i64, i64, i64)]) -> Batch {
@@ -168,12 +180,36 @@ fn rows_taken_back_leave_what_would_be_without_them_and_the_last_one_deletes() {
 
 #[test]
 fn a_row_that_would_overflow_counts_in_no_aggregate_and_not_as_a_row() {
-    let mut step = step(&COUNT_AND_SUM, None, true);
+    let mut step = step(&COUNT_AND_SUM, None, false);
     step.told(batch(&[(1, 1, Some(i64::MAX), Insert)]));
     let out = step.process(batch(&[(1, 2, Some(1), Insert)]));
     assert_eq!((&*out.rejects[0].code, out.rejects.len()), ("overflow", 1));
-    let last = step.told(batch(&[(1, 3, Some(i64::MAX), Delete)]));
-    assert_eq!(last[0].1, Delete, "the refused row is not counted");
+    let next = step.told(batch(&[(1, 3, Some(-1), Insert)]));
+    assert_eq!(next, [(1, UpdateAfter, 3, vec![Some(2), Some(i64::MAX - 1)])], "the refused row is not counted");
+}
+
+#[test]
+fn a_sum_that_is_too_large_for_a_while_is_refused_as_a_result_and_right_again_when_rows_are_taken_back() {
+    let mut step = step(&COUNT_AND_SUM, None, true);
+    step.told(batch(&[(1, 1, Some(i64::MAX), Insert), (2, 1, Some(5), Insert)]));
+    let out = step.process(batch(&[(1, 2, Some(1), Insert), (2, 2, Some(1), Insert)]));
+    assert_eq!(told(&out), [(2, UpdateAfter, 2, vec![Some(2), Some(6)])], "the other key is told");
+    let [reject] = &out.rejects[..] else { panic!("{:?}", out.rejects) };
+    assert_eq!((&*reject.code, &*reject.reason), ("overflow", "`a1`: sum(v) is too large for its type"));
+    assert_eq!(step.told(batch(&[(1, 3, Some(1), Delete)])), [(1, UpdateAfter, 3, vec![Some(1), Some(i64::MAX)])]);
+    assert_eq!(step.told(batch(&[(1, 4, Some(i64::MAX), Delete)]))[0].1, Delete, "nothing is left of it");
+}
+
+#[test]
+fn a_sum_of_decimals_is_exact_even_after_it_passed_what_128_bits_hold() {
+    let mut step = step(&[("sum", Some("w"))], None, true);
+    let most = 99_999_999_999_999_999_999_999_999_999_999_999_999_i128;
+    let rows = |kind, times: usize| wide(&vec![(most, kind); times]);
+    assert_eq!(step.process(rows(Insert, 5)).rejects.len(), 1, "500 * 10^36 is past 2^128");
+    assert_eq!(step.process(rows(Delete, 3)).rejects.len(), 1, "200 * 10^36 still past what a decimal holds");
+    let out = step.process(rows(UpdateBefore, 1));
+    let sum = out.batches[0].1.columns.column(1).as_primitive::<arrow_array::types::Decimal128Type>().value(0);
+    assert_eq!(sum, most);
 }
 
 #[test]
@@ -207,7 +243,7 @@ fn a_changed_row_is_a_reject_where_rows_are_only_added() {
 
 #[test]
 fn the_layout_names_what_stored_state_depends_on_and_not_the_time_to_live() {
-    let expected = "group/1 retracts key=[k Int64] aggregates=[a0 count(Null), a1 sum(Int64)]";
+    let expected = "group/1 retracts/2 key=[k Int64] aggregates=[a0 count(Null), a1 sum(Int64)]";
     assert_eq!(step(&COUNT_AND_SUM, Some(5), true).group.state_layout(), expected);
 }
 

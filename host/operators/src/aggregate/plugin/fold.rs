@@ -180,7 +180,7 @@ impl Folding<'_> {
     fn surely_fits(&mut self, part: Touched) -> bool {
         let mut fits = true;
         for (column, argument) in self.columns.iter_mut().zip(self.arguments) {
-            fits &= column.reserve(argument, part);
+            fits &= self.back || column.reserve(argument, part);
         }
         fits
     }
@@ -188,10 +188,8 @@ impl Folding<'_> {
     /// The reject of a row that is on its own, if it is too much for a built-in aggregate.
     fn refused(&self, part: Touched) -> Option<Reject> {
         let (row, slot) = (part.rows[0], part.slots[0]);
-        let over = self.columns.iter().zip(self.arguments).position(|(column, argument)| match self.back {
-            false => !column.fits(argument, row, slot),
-            true => !column.fits_back(argument, row, slot),
-        });
+        let over =
+            self.columns.iter().zip(self.arguments).position(|(column, argument)| !column.fits(argument, row, slot));
         over.map(|over| overflow(row, &self.aggregates[over]))
     }
 
