@@ -52,7 +52,7 @@
 mod lists;
 mod take;
 
-use crate::input::{self, InputColumn, Node, ReadValue};
+use crate::input::{InputColumn, Node, Nodes, ReadValue};
 use crate::output::{OutputColumn, OutputSpec};
 use crate::plugin::{Opened, Shape};
 use crate::reject::Reject;
@@ -244,7 +244,7 @@ pub trait InputColumns<'a>: Sized {
     fn columns() -> Vec<InputColumn>;
 
     /// The nodes are those of [`columns`](Self::columns), in that order, of `rows` rows.
-    fn bind(nodes: &[&Node<'a, '_>], rows: usize) -> Self;
+    fn bind(nodes: &mut Nodes<'a, '_>, rows: usize) -> Self;
 }
 
 /// The columns that a function writes. Derived: one [`ColumnBuilder`] per column.
@@ -381,8 +381,7 @@ pub fn each<'a, C, I: InputColumns<'a>, O: OutputColumns>(
 ) -> Transformed {
     let count = batch.rows as usize;
     let (mut output, mut rows) = (O::new(&opened.writes[0], count), Rows::new(count));
-    let nodes = input::nodes(batch, &opened.reads);
-    function(I::bind(&nodes.iter().collect::<Vec<_>>(), count), &mut output, &mut rows);
+    function(I::bind(&mut Nodes::of(batch, &opened.reads), count), &mut output, &mut rows);
     rows.finish(output)
 }
 

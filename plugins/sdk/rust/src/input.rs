@@ -36,6 +36,7 @@ impl InputColumn {
 }
 
 /// A column of a batch, with those in it.
+#[derive(Clone)]
 pub struct Node<'a, 't> {
     pub column: &'a Column,
     pub of: &'t Type,
@@ -50,21 +51,39 @@ impl<'a, 't> Node<'a, 't> {
     }
 
     /// The fields of a struct that are read, in that order.
-    pub fn fields(&self, columns: &[InputColumn]) -> Vec<&Self> {
+    pub fn fields(&self, columns: &[InputColumn]) -> Nodes<'a, 't> {
         let place = |column: &InputColumn| self.of.children.iter().position(|child| child.name == column.name);
-        columns.iter().map(|column| &self.children[place(column).expect("`describe` found the field")]).collect()
+        let field = |column| self.children[place(column).expect("`describe` found the field")].clone();
+        Nodes::Fields(columns.iter().map(field).collect::<Vec<_>>().into_iter())
     }
 }
 
-/// The columns of a batch, of these types.
-pub fn nodes<'a, 't>(batch: &'a Batch, types: &'t [Type]) -> Vec<Node<'a, 't>> {
-    let mut columns = batch.columns.iter();
-    types.iter().map(|of| Node::next(&mut columns, of)).collect()
+/// Columns to be bound, one after the other: those of a batch, which take no memory of their own, or fields of a struct.
+pub enum Nodes<'a, 't> {
+    Batch(std::slice::Iter<'a, Column>, std::slice::Iter<'t, Type>),
+    Fields(std::vec::IntoIter<Node<'a, 't>>),
+}
+
+impl<'a, 't> Nodes<'a, 't> {
+    /// Those of a batch, of these types.
+    pub fn of(batch: &'a Batch, types: &'t [Type]) -> Self {
+        Self::Batch(batch.columns.iter(), types.iter())
+    }
+
+    /// # Panics
+    /// When a row type takes more columns than it declares.
+    pub fn take(&mut self) -> Node<'a, 't> {
+        let next = match self {
+            Self::Batch(columns, types) => types.next().map(|of| Node::next(columns, of)),
+            Self::Fields(fields) => fields.next(),
+        };
+        next.expect("a row type binds the columns that it declares")
+    }
 }
 
 /// A batch's columns as rows of `E`; `types` are those of its columns, in that order.
 pub fn bind<'a, E: Input<'a>>(batch: &'a Batch, types: &[Type]) -> E::Columns {
-    E::bind(&nodes(batch, types).iter().collect::<Vec<_>>())
+    E::bind(&mut Nodes::of(batch, types))
 }
 
 /// A row type that a function takes. Derived: one field per column.
@@ -79,7 +98,7 @@ pub trait Input<'a>: Sized {
     fn columns() -> Vec<InputColumn>;
 
     /// The nodes are those of [`columns`](Self::columns), in that order.
-    fn bind(nodes: &[&Node<'a, '_>]) -> Self::Columns;
+    fn bind(nodes: &mut Nodes<'a, '_>) -> Self::Columns;
 
     fn read(columns: &Self::Columns, row: usize) -> Self;
 }

@@ -163,7 +163,7 @@ pub struct Fields<'a, E: Input<'a>>(E::Columns);
 
 impl<'a, E: Input<'a>> Fields<'a, E> {
     pub fn bind(node: &Node<'a, '_>) -> Self {
-        Self(E::bind(&node.fields(&E::columns())))
+        Self(E::bind(&mut node.fields(&E::columns())))
     }
 
     #[inline]

@@ -89,6 +89,7 @@ impl<R: OutputRow> Sink<R> {
 
     /// # Errors
     /// A [`Reject`] when a value does not fit its column.
+    #[inline]
     pub fn check(&self, row: &R) -> Result<(), Reject> {
         row.check(&self.builders).map_err(Misfit::reject)
     }
@@ -182,6 +183,7 @@ macro_rules! __only_output {
                 $crate::output::Sink::new(&types[0], rows)
             }
 
+            #[inline]
             fn check(&self, sinks: &Self::Sinks) -> ::core::result::Result<(), $crate::Reject> {
                 sinks.check(self)
             }

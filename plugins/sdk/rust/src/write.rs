@@ -39,6 +39,7 @@ impl Misfit {
     }
 
     /// The reject for a row with such a value.
+    #[cold]
     pub fn reject(self) -> Reject {
         Reject::new(self.code, format!("column `{}`: {}", self.path.join("."), self.message))
     }

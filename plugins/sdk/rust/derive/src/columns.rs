@@ -18,7 +18,7 @@ pub fn derive_input(input: TokenStream) -> Result<TokenStream> {
         holes.push(("batch", batch.clone()));
         let add = |to: &mut TokenStream, template| to.extend(fill(template, &holes));
         add(&mut columns, "<#type as ::weir_sdk::columns::ViewField<#batch>>::declared(#column),");
-        add(&mut bound, "#name: <#type as ::weir_sdk::columns::ViewField<#batch>>::bind(nodes[#at], rows),");
+        add(&mut bound, "#name: <#type as ::weir_sdk::columns::ViewField<#batch>>::bind(&nodes.take(), rows),");
     }
     let holes = [("batch", batch), ("whole", item.whole()), ("columns", columns), ("bound", bound)];
     Ok(fill(
@@ -27,8 +27,8 @@ pub fn derive_input(input: TokenStream) -> Result<TokenStream> {
                 ::std::vec![#columns]
             }
 
-            fn bind(nodes: &[&::weir_sdk::input::Node<#batch, '_>], rows: usize) -> Self {
-                let _ = (nodes, rows);
+            fn bind(nodes: &mut ::weir_sdk::input::Nodes<#batch, '_>, rows: usize) -> Self {
+                let _ = (&nodes, rows);
                 Self { #bound }
             }
         }

@@ -23,7 +23,7 @@ pub fn derive(input: TokenStream) -> Result<TokenStream> {
         let add = |to: &mut TokenStream, template| to.extend(fill(template, &holes));
         add(&mut columns, "<#type as ::weir_sdk::input::ReadValue<#batch>>::Column,");
         add(&mut declared, "::weir_sdk::input::InputColumn::of::<#type>(#column),");
-        add(&mut bound, "<#type as ::weir_sdk::input::ReadValue<#batch>>::bind(nodes[#at]),");
+        add(&mut bound, "<#type as ::weir_sdk::input::ReadValue<#batch>>::bind(&nodes.take()),");
         add(&mut read, "#name: <#type as ::weir_sdk::input::ReadValue<#batch>>::read(&columns.#at, row),");
     }
     let holes = [
@@ -42,8 +42,8 @@ pub fn derive(input: TokenStream) -> Result<TokenStream> {
                 ::std::vec![#declared]
             }
 
-            fn bind(nodes: &[&::weir_sdk::input::Node<#batch, '_>]) -> Self::Columns {
-                let _ = nodes;
+            fn bind(nodes: &mut ::weir_sdk::input::Nodes<#batch, '_>) -> Self::Columns {
+                let _ = &nodes;
                 (#bound)
             }
 

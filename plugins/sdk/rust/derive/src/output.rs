@@ -57,6 +57,7 @@ fn derive_row(item: &Item, fields: &[Field]) -> Result<TokenStream> {
         ("pushed", pushed),
         ("filled", filled),
         ("finished", finished),
+        ("count", tokens(&fields.len().to_string())),
     ];
     let mut row = fill(ROW, &holes);
     // What says where a row goes is no value in one.
@@ -107,7 +108,7 @@ impl #generics ::weir_sdk::output::OutputRow for #whole {
 
     fn finish(builders: Self::Builders) -> ::std::vec::Vec<::weir_sdk::wit::Column> {
         let _ = &builders;
-        let mut columns = ::std::vec::Vec::new();
+        let mut columns = ::std::vec::Vec::with_capacity(#count);
         let _ = &mut columns;
         #finished
         columns

@@ -127,8 +127,8 @@ macro_rules! __struct_view {
             }
 
             fn bind(node: &$crate::input::Node<$batch, '_>, rows: usize) -> Self {
-                let fields = node.fields(&<Self as $crate::columns::InputColumns<$batch>>::columns());
-                <Self as $crate::columns::InputColumns<$batch>>::bind(&fields, rows)
+                let mut fields = node.fields(&<Self as $crate::columns::InputColumns<$batch>>::columns());
+                <Self as $crate::columns::InputColumns<$batch>>::bind(&mut fields, rows)
             }
         }
     };

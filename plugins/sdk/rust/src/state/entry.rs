@@ -1,7 +1,7 @@
 //! One entry of a state: how it is read from columns and written to them.
 
 use crate::decimal::Decimal;
-use crate::input::{self, Input, ReadValue};
+use crate::input::{self, Input, Nodes, ReadValue};
 use crate::output::{OutputColumn, OutputRow};
 use crate::time::{Date, Timestamp};
 use crate::types::Type;
@@ -74,7 +74,7 @@ macro_rules! of_value {
         }
 
         fn bind<'a>(columns: &'a Batch, types: &[Type]) -> Self::Read<'a> {
-            <$type as ReadValue<'a>>::bind(&input::nodes(columns, types)[0])
+            <$type as ReadValue<'a>>::bind(&Nodes::of(columns, types).take())
         }
 
         fn read(read: &Self::Read<'_>, entry: usize) -> Self {
