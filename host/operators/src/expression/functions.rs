@@ -1,4 +1,5 @@
-//! The names that an expression may use besides columns: DataFusion's scalar functions, and nothing else.
+//! The names that an expression may use besides columns: DataFusion's scalar functions, those that take one value out of a
+//! list, and nothing else.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -8,6 +9,9 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_common::{Result, TableReference, plan_err};
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF};
+use datafusion_functions_nested::array_has::array_has_udf;
+use datafusion_functions_nested::extract::array_element_udf;
+use datafusion_functions_nested::length::array_length_udf;
 use datafusion_sql::sqlparser::ast;
 
 /// Names that people try here but that stand under `aggregate` in a manifest.
@@ -29,7 +33,9 @@ impl Functions {
 
     fn new() -> Self {
         let mut scalar = HashMap::new();
-        for function in datafusion_functions::all_default_functions() {
+        // No expression gives a list, so functions that make lists have no place here.
+        let of_lists = [array_length_udf(), array_element_udf(), array_has_udf()];
+        for function in datafusion_functions::all_default_functions().into_iter().chain(of_lists) {
             for name in function.aliases().iter().map(String::as_str).chain([function.name()]) {
                 scalar.insert(name.to_owned(), Arc::clone(&function));
             }
@@ -38,12 +44,22 @@ impl Functions {
             Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
             Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
             Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
+            // `list[1]` and `struct['field']`.
+            Arc::new(datafusion_functions_nested::planner::FieldAccessPlanner),
         ];
         Self { scalar, planners, options: Arc::new(ConfigOptions::default()) }
     }
 
     pub(super) fn shared_options(&self) -> Arc<ConfigOptions> {
         Arc::clone(&self.options)
+    }
+
+    /// A function's name and its other names.
+    pub(super) fn names_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let function = self.scalar.get(name);
+        let aliases = function.into_iter().flat_map(|function| function.aliases());
+        let own = function.map(|function| function.name());
+        own.into_iter().chain(aliases.map(String::as_str))
     }
 
     /// The names that may be suggested for a misspelt one.

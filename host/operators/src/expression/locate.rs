@@ -46,6 +46,17 @@ impl Locator<'_> {
     }
 
     fn message(&self, message: &str) -> ExpressionError {
+        if let Some((name, given)) = refused_arguments(message) {
+            let span = Functions::get().names_of(name).find_map(|name| self.word(name));
+            return fault(
+                format!("`{}` does not take {given}", span.clone().map_or(name, |span| &self.text[span])),
+                span,
+            );
+        }
+        let field = message.strip_prefix("Field ").and_then(|rest| rest.strip_suffix(" not found in struct"));
+        if let Some(field) = field {
+            return fault(format!("the struct has no field `{field}`"), self.word(field));
+        }
         let quoted = message.strip_prefix("Invalid function '").and_then(|rest| rest.split('\'').next());
         let Some(name) = quoted else { return fault(message.to_owned(), None) };
         let span = self.word(name);
@@ -66,6 +77,16 @@ impl Locator<'_> {
         let start = byte_of(self.text, found.span.start.into())?;
         Some(start..byte_of(self.text, found.span.end.into())?)
     }
+}
+
+/// The function and the types of the arguments that it was given, where it takes no such.
+fn refused_arguments(message: &str) -> Option<(&str, String)> {
+    if let Some((name, given)) = message.split_once(" does not support type ") {
+        return Functions::get().names_of(name).next().map(|_| (name, given.to_lowercase()));
+    }
+    let (name, rest) = message.strip_prefix("Failed to coerce arguments to satisfy a call to '")?.split_once('\'')?;
+    let (given, _) = rest.strip_prefix(" function: coercion from ")?.split_once(" to the signature ")?;
+    Some((name, given.to_lowercase()))
 }
 
 pub(super) fn fault(message: String, span: Option<Range<usize>>) -> ExpressionError {

@@ -11,6 +11,8 @@ use arrow_array::{
 use arrow_schema::{Field, Schema, TimeUnit};
 use weir_stream::{Changes, Origin};
 
+mod lists;
+
 use super::*;
 
 fn schema() -> SchemaRef {
