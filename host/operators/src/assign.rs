@@ -71,6 +71,10 @@ impl TransformFactory for Assigner {
         self.function.contract()
     }
 
+    fn waits(&self) -> bool {
+        self.function.waits()
+    }
+
     fn digest(&self) -> &Arc<str> {
         self.function.digest()
     }

@@ -6,7 +6,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
 use base64::Engine as _;
 use jiff::civil::date;
-use jiff::{SpanRound, Timestamp, ToSpan, Unit};
+use jiff::{Span, Timestamp};
 use scylla::cluster::metadata::{ColumnType, NativeType};
 use scylla::value::{CqlDate, CqlTimestamp, CqlValue};
 use serde_json::Value;
@@ -143,8 +143,7 @@ fn float(value: f64) -> Value {
 }
 
 fn day(days: i64) -> Value {
-    let span = days.days().round(SpanRound::new().largest(Unit::Day).days_are_24_hours());
-    match span.and_then(|span| date(1970, 1, 1).checked_add(span)) {
+    match Span::new().try_days(days).and_then(|span| date(1970, 1, 1).checked_add(span)) {
         Ok(day) => day.to_string().into(),
         Err(_) => format!("{days} days since 1970").into(),
     }
