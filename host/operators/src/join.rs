@@ -13,13 +13,17 @@
 //! | `anti`  | left         | each left row without a match                    | its own             |
 //!
 //! A key with a null in it matches nothing, not even itself; -0.0 matches 0.0 and NaN matches NaN, as everywhere in keys.
-//! Rows of the two sides that come together are given out in the order in which the later one came, then by the time
+//! A join that gathers gives out all pairs of a left row together, when its time is over; `left` closes each group with the
+//! left row alone.
+//!
+//! Otherwise rows of the two sides that come together are given out in the order in which the later one came, then by the time
 //! bucket of the earlier one, then in the order in which that one came.
 //!
 //! A row is late when its own partition's watermark just before it had passed what [`Bounds::on_time_until`] says, or the
 //! step's had (which happens after an idle partition comes back). Both leave by the late output of their side.
 
 mod bounds;
+mod gather;
 mod keyed;
 mod pairs;
 mod streams;
@@ -31,6 +35,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 pub use bounds::Bounds;
+pub use gather::MAX_CANDIDATES;
 pub use streams::{JoinError, StreamJoin};
 pub use temporal::TemporalJoin;
 
@@ -92,6 +97,8 @@ pub struct JoinSpec {
     pub prefix: String,
     /// What a pair must fulfil besides its key and time.
     pub filter: Option<String>,
+    /// Pairs come out by group ([`weir_stream::pairs`]), once nothing more can come for their left row; `inner` and `left`.
+    pub gathers: bool,
 }
 
 /// The columns of a pair: the left ones, then the right ones with their prefix; a side that may be absent is nullable.

@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 pub mod assign;
+pub mod attribute;
 pub mod by_key;
 pub mod dedup;
 mod entries;
@@ -37,6 +38,7 @@ pub use aggregate::{
     LateRows, PluginSpec, SessionAggregate, SessionGap, Showing, WindowAggregate, WindowSpec, WindowTime,
 };
 pub use assign::Assigner;
+pub use attribute::Attribution;
 pub use by_key::ByKey;
 pub use dedup::{DedupFirst, DedupLast};
 pub use exchange::split;

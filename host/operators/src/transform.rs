@@ -1,7 +1,8 @@
 //! Calls a user's transform and builds its outputs; finds the guilty rows when it fails.
 //!
 //! Invariant: a row reaches each output with every column that the function does not write exactly as it came in,
-//! and a row on which the function failed is quarantined alone, its neighbours unharmed.
+//! and a row on which the function failed is quarantined alone, its neighbours unharmed. Of pairs by group
+//! ([`weir_stream::pairs`]) a whole group is what a row is elsewhere, and its left row stands for it.
 //!
 //! The search is bounded per epoch ([`BisectionBudget`]): a function that fails on many rows is broken, and looking
 //! for them one by one would only hide it. While a new version is being watched no search is made at all: the
@@ -10,7 +11,10 @@
 mod budget;
 pub(crate) mod plan;
 
+use std::borrow::Cow;
+
 use arrow_schema::SchemaRef;
+use weir_stream::pairs::Groups;
 use weir_stream::{Batch, FunctionFault, Transform, TransformContract, Transformed};
 
 pub use budget::{BISECTION_TIME_MS, BisectionBudget, MAX_POISONED_ROWS, Monotonic};
@@ -26,6 +30,8 @@ pub struct TransformStep {
     transform: Box<dyn Transform>,
     plans: Vec<OutputPlan>,
     budget: BisectionBudget,
+    /// The left columns of a pair, where rows are pairs by group.
+    left: Option<SchemaRef>,
 }
 
 impl TransformStep {
@@ -40,7 +46,13 @@ impl TransformStep {
         budget: BisectionBudget,
     ) -> Result<Self, StepFault> {
         let plans = contract.outputs.iter().map(|output| OutputPlan::new(output.schema(input), output, input));
-        Ok(Self { transform, plans: plans.collect::<Result<_, _>>()?, budget })
+        Ok(Self { transform, plans: plans.collect::<Result<_, _>>()?, budget, left: None })
+    }
+
+    /// The step's rows are pairs by group, of which `left` are the first columns.
+    #[must_use]
+    pub fn by_group(self, left: Option<SchemaRef>) -> Self {
+        Self { left, ..self }
     }
 
     /// The schema of named output number `output`.
@@ -86,19 +98,21 @@ impl TransformStep {
         }
         let started_ns = self.budget.start();
         let mut found = Outputs::default();
-        let mut open = halves(0, batch.rows());
-        if batch.rows() == 1 {
-            open = vec![(0, 1)];
-        }
+        let starts = match self.left {
+            None => (0..=batch.rows()).collect(),
+            Some(_) => Groups::of(batch).starts(),
+        };
+        let units = starts.len() - 1;
+        let mut open = if units == 1 { vec![(0, 1)] } else { halves(0, units) };
         while let Some((offset, length)) = open.pop() {
             self.budget.check_time(started_ns, &fault)?;
-            let part = batch.slice(offset, length);
+            let part = batch.slice(starts[offset], starts[offset + length] - starts[offset]);
             match self.call(&part) {
-                Ok(called) => called.append_to(&part, &mut found)?,
+                Ok(called) => self.give(called, &part, &mut found)?,
                 Err(FunctionFault::Outside { message, next }) => return Err(StepFault::Outside { message, next }),
                 Err(fault) if length == 1 => {
                     self.budget.charge_row(&fault)?;
-                    found.quarantine(STAGE, &part, 0, &fault)?;
+                    found.quarantine(STAGE, &*self.refusable(&part)?, 0, &fault)?;
                 }
                 Err(_) => open.extend(halves(offset, length)),
             }
@@ -107,6 +121,23 @@ impl TransformStep {
         out.batches.append(&mut found.batches);
         out.rejects.append(&mut found.rejects);
         Ok(())
+    }
+
+    fn give(&self, called: Called, batch: &Batch, out: &mut Outputs) -> Result<(), StepFault> {
+        if !called.rejects.is_empty() {
+            out.reject(STAGE, &*self.refusable(batch)?, called.rejects)?;
+        }
+        called.built.into_iter().for_each(|(output, rows)| out.push(output, rows));
+        Ok(())
+    }
+
+    /// A batch as its rows are refused: of pairs the left rows.
+    fn refusable<'a>(&self, batch: &'a Batch) -> Result<Cow<'a, Batch>, StepFault> {
+        let Some(left) = &self.left else { return Ok(Cow::Borrowed(batch)) };
+        let event_times_us = Groups::of(batch).left_times_us.to_vec().into();
+        let columns = batch.columns.columns()[..left.fields().len()].to_vec();
+        let batch = Batch { event_times_us, ..batch.clone() };
+        Ok(Cow::Owned(batch.with_columns(left.clone(), columns)?))
     }
 }
 
@@ -122,7 +153,7 @@ impl Operator for TransformStep {
             return Ok(());
         }
         match self.call(&batch) {
-            Ok(called) => called.append_to(&batch, out),
+            Ok(called) => self.give(called, &batch, out),
             Err(FunctionFault::Outside { message, next }) => Err(StepFault::Outside { message, next }),
             Err(fault) => self.bisect(&batch, fault, out),
         }
@@ -139,16 +170,6 @@ impl std::fmt::Debug for TransformStep {
 struct Called {
     built: Vec<(usize, Batch)>,
     rejects: Vec<weir_stream::Reject>,
-}
-
-impl Called {
-    fn append_to(self, batch: &Batch, out: &mut Outputs) -> Result<(), StepFault> {
-        out.reject(STAGE, batch, self.rejects)?;
-        for (output, rows) in self.built {
-            out.push(output, rows);
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

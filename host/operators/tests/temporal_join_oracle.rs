@@ -1,6 +1,6 @@
 //! The join with a table as of event time against a naive oracle: for each left row, the whole history of its key.
 //!
-//! As in `join_oracle.rs`: random events with disorder, batches, orders of the sides, tasks, seals and restores.
+//! As in `join_oracle`: random events with disorder, batches, orders of the sides, tasks, seals and restores.
 
 mod oracle;
 

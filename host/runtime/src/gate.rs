@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use serde::Serialize;
-use weir_operators::Assigner;
+use weir_operators::{Assigner, Attribution};
 use weir_sandbox::{
     ContractFault, Grants, Limits, PluginComponent, SandboxEngine, SandboxError, WasmAggregateFactory,
     WasmKeyedFactory, WasmTransformFactory,
@@ -60,6 +60,19 @@ pub enum PluginRole {
         /// Whether rows will be taken back.
         retracts: bool,
     },
+    /// Decides which pairs of a join go on.
+    Pairs(PairColumns),
+}
+
+/// The columns of a join's pairs, for a plugin that decides on them.
+#[derive(Debug, Clone)]
+pub struct PairColumns {
+    /// Of a pair, both of its rows being there.
+    pub pair: SchemaRef,
+    /// Its first ones.
+    pub left: SchemaRef,
+    /// Whether left rows of which no pair goes on come out by themselves.
+    pub keeps_left: bool,
 }
 
 /// Why a plugin was not let through; the running version goes on untouched.
@@ -135,6 +148,11 @@ impl GateSite {
                 WasmKeyedFactory::new(component, config, input, key.fields(), limits, step, None)
                     .map(|factory| Function::Keyed(Arc::new(factory)))
             }
+            PluginRole::Pairs(columns) => {
+                let pair = Arc::clone(&columns.pair);
+                WasmTransformFactory::attributing(component, config, pair, limits, step, None, &self.grants)
+                    .map(|factory| Function::Rows(Arc::new(factory)))
+            }
             PluginRole::Aggregate { .. } => WasmAggregateFactory::new(component, config, &input, limits, step, None)
                 .map(|factory| Function::Aggregate(Arc::new(factory))),
         };
@@ -144,6 +162,11 @@ impl GateSite {
             (Function::Rows(function), PluginRole::Windows { most }) => {
                 let assigner = Assigner::new(function, *most).map_err(|faults| self.contract(faults))?;
                 Ok(Function::Rows(Arc::new(assigner)))
+            }
+            (Function::Rows(function), PluginRole::Pairs(columns)) => {
+                let attribution =
+                    Attribution::new(function, columns.keeps_left).map_err(|faults| self.contract(faults))?;
+                Ok(Function::Rows(Arc::new(attribution)))
             }
             (Function::Aggregate(function), PluginRole::Aggregate { merges, retracts, .. }) => {
                 let faults = lacks(function.contract(), *merges, *retracts);

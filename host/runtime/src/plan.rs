@@ -7,6 +7,7 @@
 mod aggregate;
 mod aggregate_plugin;
 mod assign;
+mod attribute;
 mod by_key;
 mod changes;
 mod component;
@@ -155,14 +156,6 @@ pub trait PlannedKeyed: Send + Sync {
     }
 }
 
-/// What a plugin is there for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PluginUse {
-    Step,
-    /// To say which windows a row is in.
-    Windows,
-}
-
 pub struct PlannedPlugin {
     pub gate: Arc<GateSite>,
     /// What the manifest's reference resolved to.
@@ -287,8 +280,8 @@ struct Planner<'a> {
     engine: &'a SandboxEngine,
     purpose: Purpose,
     faults: Faults,
-    /// Outputs by source or step id; a faulty one is absent.
-    ports: HashMap<String, (NodeRef, Vec<Output>)>,
+    /// Outputs by source or step id, and where each is; a faulty one is absent.
+    ports: HashMap<String, Vec<(Port, Output)>>,
     steps: Vec<PlannedStep>,
 }
 
@@ -306,7 +299,7 @@ impl Planner<'_> {
             match source::plan(id, source, manifest) {
                 Ok(planned) => {
                     let output = Output::main(&planned.schema, ChangeMode::Append);
-                    self.ports.insert(id.value.clone(), (NodeRef::Source(sources.len()), vec![output]));
+                    self.publish(id, NodeRef::Source(sources.len()), &[output]);
                     sources.push(planned);
                 }
                 Err(fault) => self.fault(fault),
@@ -328,30 +321,38 @@ impl Planner<'_> {
             }
             for (id, step) in ready {
                 if let Some(planned) = self.step(id, step, manifest) {
-                    self.ports.insert(id.value.clone(), (NodeRef::Step(self.steps.len()), planned.outputs.clone()));
+                    self.publish(id, NodeRef::Step(self.steps.len()), &planned.outputs);
                     self.steps.push(planned);
+                    if let (StepKind::Join(join), Some(left)) = (&step.kind, step.from.first()) {
+                        self.attributed(id, join, left, manifest);
+                    }
                 }
             }
             waiting = later;
         }
     }
 
+    fn publish(&mut self, id: &Spanned<String>, node: NodeRef, outputs: &[Output]) {
+        let ports = outputs.iter().enumerate().map(|(output, of)| (Port { node, output }, of.clone()));
+        self.ports.insert(id.value.clone(), ports.collect());
+    }
+
     /// The port that a `from` names and what comes out of it, if what it names is sound.
     fn port(&mut self, from: &Spanned<String>) -> Option<(Port, Output)> {
         let reference = from_reference(from);
-        let (node, outputs) = self.ports.get(reference.id)?;
+        let outputs = self.ports.get(reference.id)?;
         let name = reference.output.unwrap_or(MAIN_OUTPUT);
         let found = match reference.output {
             None => Some(0),
-            Some(_) => outputs.iter().position(|output| output.name == name),
+            Some(_) => outputs.iter().position(|(_, output)| output.name == name),
         };
         let Some(output) = found else {
-            let has = outputs.iter().map(|output| format!("`{}`", output.name)).collect::<Vec<_>>().join(", ");
+            let has = outputs.iter().map(|(_, output)| format!("`{}`", output.name)).collect::<Vec<_>>().join(", ");
             let message = format!("`{}` has no output `{name}`; it has {has}", reference.id);
             self.fault(Fault::new(from.span, "unknown-output", message));
             return None;
         };
-        Some((Port { node: *node, output }, outputs[output].clone()))
+        Some(outputs[output].clone())
     }
 
     fn step(&mut self, id: &Spanned<String>, step: &weir_manifest::Step, manifest: &Manifest) -> Option<PlannedStep> {
@@ -384,7 +385,7 @@ impl Planner<'_> {
             StepKind::Latest(latest) => self.latest(&step_id, latest, main)?,
             StepKind::Top(top) => self.top(&step_id, top, main)?,
             StepKind::Sessions(sessions) => self.sessions(&step_id, sessions, main)?,
-            StepKind::Plugin(plugin) => self.plugin(&step_id, plugin, PluginUse::Step, main, manifest)?,
+            StepKind::Plugin(plugin) => self.plugin(&step_id, plugin, plugin::PluginUse::Step, main, manifest)?,
             StepKind::Window(window) => self.window(&step_id, window, main, manifest)?,
             StepKind::Group(group) => self.group(&step_id, group, main, manifest)?,
             StepKind::Join(join) => self.join(&step_id, join, main, sides.get(1)?)?,

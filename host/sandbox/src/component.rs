@@ -30,10 +30,12 @@ pub enum World {
     Enrich,
     /// Rows into accumulators.
     Aggregate,
+    /// Which pairs of a join go on.
+    Attribute,
 }
 
 impl World {
-    pub const ALL: [Self; 4] = [Self::Transform, Self::Process, Self::Enrich, Self::Aggregate];
+    pub const ALL: [Self; 5] = [Self::Transform, Self::Process, Self::Enrich, Self::Aggregate, Self::Attribute];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -41,13 +43,14 @@ impl World {
             Self::Process => "process",
             Self::Enrich => "enrich",
             Self::Aggregate => "aggregate",
+            Self::Attribute => "attribute",
         }
     }
 
     /// What a plugin of this world may import.
     fn grants(self) -> Grants {
         match self {
-            Self::Transform | Self::Process | Self::Aggregate => &[LOG],
+            Self::Transform | Self::Process | Self::Aggregate | Self::Attribute => &[LOG],
             Self::Enrich => &[LOG, HTTP, TABLES],
         }
     }

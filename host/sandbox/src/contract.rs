@@ -49,12 +49,20 @@ pub(crate) fn other_world(world: World, wanted: &[World]) -> ContractFault {
         let message = format!("a plugin of the world `{world}` is no aggregate; one of the world `aggregate` is");
         return ContractFault::general(message);
     }
+    if wanted == [World::Attribute] {
+        let world = world.name();
+        let message = format!("a plugin of the world `{world}` attributes nothing; one of the world `attribute` does");
+        return ContractFault::general(message);
+    }
     ContractFault::general(match world {
         World::Transform => "a plugin of the world `transform` has no state by key; take `key` away from the step",
         World::Process => "a plugin of the world `process` has state by key; give the step a `key`",
         World::Enrich => "a plugin of the world `enrich` has no state by key; take `key` away from the step",
         World::Aggregate => {
             "a plugin of the world `aggregate` is one of a step's aggregates: `aggregate: { name: { plugin: { use: .. } } }`"
+        }
+        World::Attribute => {
+            "a plugin of the world `attribute` decides on the pairs of a join: `join: { attribute: { use: .. } }`"
         }
     })
 }
@@ -66,7 +74,7 @@ pub(crate) fn other_grant(world: World) -> ContractFault {
             "a plugin of the world `enrich` asks services or tables; say which in the step: `plugin: { http: { allow: [..] } }` \
              or `plugin: { tables: .. }`"
         }
-        World::Transform | World::Process | World::Aggregate => {
+        World::Transform | World::Process | World::Aggregate | World::Attribute => {
             "the plugin asks nothing; take `http` and `tables` away from the step's `plugin`"
         }
     })

@@ -18,7 +18,7 @@ pub enum SandboxError {
     #[error("not a valid component: {0}")]
     Invalid(String),
     #[error(
-        "component exports {}, but no world of weir:plugin@0.1; a transform exports weir:plugin/transform@0.1.0, a keyed plugin weir:plugin/process@0.1.0, one that asks services weir:plugin/enrich@0.1.0, one that aggregates weir:plugin/aggregate@0.1.0",
+        "component exports {}, but no world of weir:plugin@0.1; a transform exports weir:plugin/transform@0.1.0, a keyed plugin weir:plugin/process@0.1.0, one that asks services weir:plugin/enrich@0.1.0, one that aggregates weir:plugin/aggregate@0.1.0, one that attributes weir:plugin/attribute@0.1.0",
         list(exports)
     )]
     NoWorld { exports: Vec<String> },

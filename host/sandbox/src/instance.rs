@@ -95,7 +95,7 @@ pub(crate) trait WorldContract: Lift + 'static {
 }
 
 impl WorldContract for wire::Contract {
-    const WORLDS: &'static [World] = &[World::Transform];
+    const WORLDS: &'static [World] = &[World::Transform, World::Attribute];
 }
 
 impl WorldContract for EnrichContract {
@@ -248,6 +248,15 @@ impl PluginInstance {
             TypedFunc::<wire::ProcessParams<'_>, wire::ProcessResult>::new_unchecked(self.calls[calls::PROCESS])
         };
         self.measured(process, (batch,)).map(|(transformed,)| transformed)
+    }
+
+    pub(crate) fn attribute(&mut self, pairs: wire::Pairs<'_>) -> Result<wire::Transformed, FunctionFault> {
+        assert_eq!(self.world, World::Attribute, "called as its world says");
+        // SAFETY: as in `describe`.
+        let process = unsafe {
+            TypedFunc::<wire::PairsParams<'_>, wire::ProcessResult>::new_unchecked(self.calls[calls::PROCESS])
+        };
+        self.measured(process, (pairs,)).map(|(transformed,)| transformed)
     }
 
     pub(crate) fn process_keyed(

@@ -241,6 +241,11 @@ fn exports(engine: &SandboxEngine, prepared: &InstancePre<HostState>, world: Wor
             open: find.export::<OpenParams<'_>, wire::OpenResult>("open")?,
             calls: vec![find.export::<wire::ProcessParams<'_>, wire::ProcessResult>("process")?],
         },
+        World::Attribute => Exports {
+            describe: find.export::<wire::DescribeParams<'_>, wire::DescribeResult>("describe")?,
+            open: open()?,
+            calls: vec![find.export::<wire::PairsParams<'_>, wire::ProcessResult>("process")?],
+        },
         World::Process => Exports {
             describe: find.export::<wire::DescribeParams<'_>, keyed::DescribeResult>("describe")?,
             open: open()?,

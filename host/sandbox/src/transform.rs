@@ -1,4 +1,4 @@
-//! A plugin as a [`TransformFactory`] and its instances as [`Transform`]s.
+//! A row-wise plugin as a [`TransformFactory`] and its instances as [`Transform`]s.
 //!
 //! Invariant: the contract was agreed for exactly the input schema that the batches have. An instance whose call
 //! failed, or whose answer broke the contract, is dropped; the next call makes a fresh one.
@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
+use weir_stream::pairs::{GROUP_COLUMNS, Groups};
 use weir_stream::{
     Batch, Fetch, FunctionFault, KeyedTable, Transform, TransformContract, TransformFactory, Transformed,
 };
@@ -94,9 +95,44 @@ impl WasmTransformFactory {
         log: Option<LogSink>,
         grants: &Grants,
     ) -> Result<Self, Vec<ContractFault>> {
-        if grants.is_empty() == (plugin.world() == World::Enrich) && plugin.world() != World::Process {
-            return Err(vec![contract::other_grant(plugin.world())]);
+        match plugin.world() {
+            World::Attribute => return Err(vec![contract::other_world(World::Attribute, &[])]),
+            World::Process => {}
+            world if grants.is_empty() == (world == World::Enrich) => return Err(vec![contract::other_grant(world)]),
+            _ => {}
         }
+        Self::agreed(plugin, config_json, input, limits, (step, log), grants)
+    }
+
+    /// As [`WasmTransformFactory::new`] for a plugin of the world `attribute`: its batches are pairs by group
+    /// ([`weir_stream::pairs`]) without rows that close one; `input` are the columns of a pair.
+    ///
+    /// # Errors
+    /// As [`WasmTransformFactory::new`].
+    pub fn attributing(
+        plugin: &Arc<PluginComponent>,
+        config_json: &str,
+        input: SchemaRef,
+        limits: &Limits,
+        step: &str,
+        log: Option<LogSink>,
+        grants: &Grants,
+    ) -> Result<Self, Vec<ContractFault>> {
+        match plugin.world() {
+            World::Attribute if !grants.is_empty() => Err(vec![contract::other_grant(World::Attribute)]),
+            World::Attribute => Self::agreed(plugin, config_json, input, limits, (step, log), grants),
+            world => Err(vec![contract::other_world(world, &[World::Attribute])]),
+        }
+    }
+
+    fn agreed(
+        plugin: &Arc<PluginComponent>,
+        config_json: &str,
+        input: SchemaRef,
+        limits: &Limits,
+        (step, log): (&str, Option<LogSink>),
+        grants: &Grants,
+    ) -> Result<Self, Vec<ContractFault>> {
         limits.validate().map_err(contract::limits)?;
         let (contract, asks) = match plugin.world() {
             World::Enrich => {
@@ -202,11 +238,19 @@ impl Transform for WasmTransform {
 }
 
 fn call(instance: &mut PluginInstance, shared: &Shared, input: &Batch) -> Result<wire::Transformed, FunctionFault> {
-    assert_eq!(input.columns.num_columns(), shared.input.fields().len(), "batches have the schema agreed at load");
+    let is_pairs = shared.plugin.world() == World::Attribute;
+    let agreed = shared.input.fields().len() + if is_pairs { GROUP_COLUMNS } else { 0 };
     let columns = input.columns.columns();
+    assert_eq!(columns.len(), agreed, "batches have the schema agreed at load");
     let read = depth_first(shared.reads.iter().map(|column| &columns[*column]));
     let rebased: Vec<Rebased<'_>> = read.iter().map(|column| Rebased::new(column)).collect();
     let columns: Vec<wire::Column<'_>> = rebased.iter().map(Rebased::column).collect();
     let rows = u32::try_from(input.rows()).expect("a batch has fewer than 2^32 rows: its records are numbered by u32");
-    instance.process(wire::Batch { rows, columns: &columns })
+    let batch = wire::Batch { rows, columns: &columns };
+    if !is_pairs {
+        return instance.process(batch);
+    }
+    let Groups { numbers, left_times_us, right_times_us } = Groups::of(input);
+    let (group, right_time_us) = (numbers, right_times_us.values().as_ref());
+    instance.attribute(wire::Pairs { batch, group, left_time_us: left_times_us, right_time_us })
 }

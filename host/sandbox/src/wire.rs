@@ -165,6 +165,18 @@ pub struct Batch<'a> {
     pub columns: &'a [Column<'a>],
 }
 
+/// `weir:plugin/attribute.pairs`.
+#[derive(Debug, Clone, Copy, ComponentType, Lower)]
+#[component(record)]
+pub struct Pairs<'a> {
+    pub batch: Batch<'a>,
+    pub group: &'a [u32],
+    #[component(name = "left-time-us")]
+    pub left_time_us: &'a [i64],
+    #[component(name = "right-time-us")]
+    pub right_time_us: &'a [i64],
+}
+
 #[derive(Debug, Clone, ComponentType, Lift, Lower)]
 #[component(record)]
 pub struct OwnedVarBytes {
@@ -296,4 +308,6 @@ pub type DescribeResult = (Result<Contract, Vec<Fault>>,);
 pub type OpenParams<'a> = (&'a str, &'a [Field]);
 pub type OpenResult = (Result<(), String>,);
 pub type ProcessParams<'a> = (Batch<'a>,);
+/// Of `weir:plugin/attribute`, all else of which is as in `transform`.
+pub type PairsParams<'a> = (Pairs<'a>,);
 pub type ProcessResult = (Transformed,);

@@ -72,7 +72,7 @@ fn a_component_without_our_world_is_refused() {
     let text = refusal(&component("(component)"));
     assert_eq!(
         text,
-        "component exports nothing, but no world of weir:plugin@0.1; a transform exports weir:plugin/transform@0.1.0, a keyed plugin weir:plugin/process@0.1.0, one that asks services weir:plugin/enrich@0.1.0, one that aggregates weir:plugin/aggregate@0.1.0"
+        "component exports nothing, but no world of weir:plugin@0.1; a transform exports weir:plugin/transform@0.1.0, a keyed plugin weir:plugin/process@0.1.0, one that asks services weir:plugin/enrich@0.1.0, one that aggregates weir:plugin/aggregate@0.1.0, one that attributes weir:plugin/attribute@0.1.0"
     );
 }
 

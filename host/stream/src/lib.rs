@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod function;
 pub mod key;
 pub mod keyed_function;
+pub mod pairs;
 pub mod payload;
 pub mod record;
 pub mod reject;

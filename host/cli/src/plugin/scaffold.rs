@@ -34,6 +34,7 @@ sdk_files! {
     "derive/Cargo.toml"
     "derive/src/aggregate.rs"
     "derive/src/attribute.rs"
+    "derive/src/attribution.rs"
     "derive/src/columns.rs"
     "derive/src/config.rs"
     "derive/src/enrich.rs"
@@ -49,6 +50,8 @@ sdk_files! {
     "derive/src/transform.rs"
     "src/aggregate.rs"
     "src/aggregate_bindings.rs"
+    "src/attribute.rs"
+    "src/attribute_bindings.rs"
     "src/bindings.rs"
     "src/columns.rs"
     "src/columns/lists.rs"
@@ -75,6 +78,7 @@ sdk_files! {
     "src/tables.rs"
     "src/testing.rs"
     "src/testing/aggregate.rs"
+    "src/testing/attribute.rs"
     "src/testing/keyed.rs"
     "src/testing/nested.rs"
     "src/testing/tables.rs"
@@ -114,6 +118,8 @@ pub enum Template {
     Aggregate,
     /// Row by row, asking services.
     Enrich,
+    /// Which pairs of a join go on.
+    Attribute,
 }
 
 impl Template {
@@ -134,6 +140,10 @@ impl Template {
             Self::Enrich => (
                 include_str!("template/enrich.rs"),
                 "plugin: { use: path/to/{name}, config: { url: \"http://HOST:PORT\" }, http: { allow: [\"HOST:PORT\"] } }",
+            ),
+            Self::Attribute => (
+                include_str!("template/attribute.rs"),
+                "join: { ..., attribute: { use: path/to/{name}, config: { without: direct } } }",
             ),
         }
     }

@@ -188,6 +188,7 @@ fn a_new_project_of_every_world_passes_its_test_and_becomes_a_component_of_that_
         (Template::Process, "process@0.1.0"),
         (Template::Aggregate, "aggregate@0.1.0"),
         (Template::Enrich, "enrich@0.1.0"),
+        (Template::Attribute, "attribute@0.1.0"),
     ] {
         let imports = new_project(template, world);
         let asks = imports.contains(&"weir:plugin/http@0.1.0".to_owned());

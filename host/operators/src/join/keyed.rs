@@ -107,8 +107,12 @@ impl KeyedOperator for StreamJoin {
         for (side, what) in [(LEFT, "left row"), (RIGHT, "right row")] {
             for (time_us, is_marked) in self.sides[side].rows_of(key_group, weir_stream::key::hash(key), key)? {
                 let waits = self.kind.gives_unmatched(side) && !is_marked;
-                let then = if waits { "comes out without a match" } else { "is let go" };
-                let due = DueAt::watermark(self.bounds.kept_until(side, time_us).saturating_add(1), then);
+                let then = match (self.gathers, side) {
+                    (true, LEFT) => "comes out with all that it meets",
+                    _ if waits => "comes out without a match",
+                    _ => "is let go",
+                };
+                let due = DueAt::watermark(self.kept_until(side, time_us).saturating_add(1), then);
                 held.push(HeldEntry::new(what).span(time_us, time_us).due(Some(due)));
             }
         }

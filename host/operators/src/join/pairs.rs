@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow_schema::SchemaRef;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
+use arrow_schema::{Schema, SchemaRef};
 use arrow_select::take::take;
+use weir_stream::pairs::group_columns;
 use weir_stream::time::NO_WATERMARK;
 use weir_stream::{Batch, Changes, Origin};
 
@@ -19,6 +20,7 @@ pub(super) struct Pairs {
     /// Left columns, then right ones.
     schema: SchemaRef,
     output: SchemaRef,
+    left: SchemaRef,
     pub formats: [RowFormat; 2],
 }
 
@@ -30,6 +32,14 @@ pub(super) enum SideRows<'a> {
     Stored(Vec<Option<&'a [u8]>>),
     /// No row at all.
     Absent(usize),
+}
+
+/// Of each row the number of its group and the times of its sides.
+#[derive(Debug, Default)]
+pub(super) struct GroupTimes {
+    pub numbers: Vec<u32>,
+    pub left_times_us: Vec<i64>,
+    pub right_times_us: Vec<Option<i64>>,
 }
 
 impl Pairs {
@@ -51,7 +61,13 @@ impl Pairs {
         };
         let output = Arc::clone(if kind.gives_pairs() { &schema } else { sides[LEFT] });
         let formats = [RowFormat::new(sides[LEFT])?, RowFormat::new(sides[RIGHT])?];
-        Ok(Self { step: Arc::clone(step), schema, output, formats })
+        Ok(Self { step: Arc::clone(step), schema, output, left: Arc::clone(sides[LEFT]), formats })
+    }
+
+    /// With the columns behind a pair's that say which group it is of.
+    pub fn by_group(self) -> Self {
+        let fields = self.output.fields().iter().cloned().chain(group_columns().map(Arc::new));
+        Self { output: Arc::new(Schema::new(fields.collect::<Vec<_>>())), ..self }
     }
 
     /// Of the rows that come out.
@@ -83,9 +99,22 @@ impl Pairs {
         self.batch(&self.schema, columns, times_us)
     }
 
+    /// Left rows beside right rows by group.
+    pub fn grouped(&self, left: &SideRows, right: &SideRows, groups: GroupTimes) -> Result<Batch, StepFault> {
+        let GroupTimes { numbers, left_times_us, right_times_us } = groups;
+        let later = |(left, right): (&i64, &Option<i64>)| right.map_or(*left, |right| right.max(*left));
+        let times_us = left_times_us.iter().zip(&right_times_us).map(later).collect();
+        let mut columns = self.columns(LEFT, left)?;
+        columns.append(&mut self.columns(RIGHT, right)?);
+        columns.push(Arc::new(UInt32Array::from(numbers)));
+        columns.push(Arc::new(Int64Array::from(left_times_us)));
+        columns.push(Arc::new(Int64Array::from(right_times_us)));
+        self.batch(&self.output, columns, times_us)
+    }
+
     /// Left rows alone.
     pub fn left(&self, rows: &SideRows, times_us: Vec<i64>) -> Result<Batch, StepFault> {
-        self.batch(&self.output, self.columns(LEFT, rows)?, times_us)
+        self.batch(&self.left, self.columns(LEFT, rows)?, times_us)
     }
 
     fn batch(&self, schema: &SchemaRef, columns: Vec<ArrayRef>, times_us: Vec<i64>) -> Result<Batch, StepFault> {

@@ -7,7 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, BooleanArray};
@@ -30,10 +30,12 @@ pub const PAIRS_AT_ONCE: usize = 8192;
 #[derive(Debug, Clone)]
 pub struct StreamJoin {
     pub(super) kind: JoinKind,
+    /// Pairs wait for the end of their left row's time.
+    pub(super) gathers: bool,
     pub(super) bounds: Bounds,
-    buckets: WindowGrid,
-    filter: Option<Predicate>,
-    pairs: Pairs,
+    pub(super) buckets: WindowGrid,
+    pub(super) filter: Option<Predicate>,
+    pub(super) pairs: Pairs,
     pub(super) layout: String,
     pub(super) sides: [RowsTable; 2],
     /// Rows that come out unless something matches them, by time.
@@ -75,15 +77,18 @@ impl StreamJoin {
         let makes_pairs = spec.kind.gives_pairs() || spec.filter.is_some();
         let pairs = Pairs::new(&spec.step, spec.kind, &spec.prefix, makes_pairs, sides);
         let pairs = pairs.map_err(JoinError::Columns)?;
+        let pairs = if spec.gathers { pairs.by_group() } else { pairs };
         let filter = spec.filter.as_deref().map(|text| Predicate::compile(text, pairs.schema()));
         let filter = filter.transpose().map_err(JoinError::Filter)?;
         let [left, right] = [LEFT, RIGHT].map(|side| pairs.formats[side].layout());
-        let (kind, bounds) = (spec.kind, spec.bounds.clone());
+        let (kind, bounds, gathers) = (spec.kind, spec.bounds.clone(), spec.gathers);
+        let gathered = if gathers { "gathered " } else { "" };
         Ok(Self {
             kind,
+            gathers,
             buckets: bounds.buckets(),
             filter,
-            layout: format!("join/1 {} {} left {left} right {right}", kind.name(), bounds.layout()),
+            layout: format!("join/1 {gathered}{} {} left {left} right {right}", kind.name(), bounds.layout()),
             bounds,
             pairs,
             sides: [LEFT, RIGHT].map(|side| RowsTable::new(side as u8, key_groups.clone())),
@@ -114,7 +119,8 @@ impl StreamJoin {
         let live = self.place(port, batch, keys, out)?;
         let mut arriving = Arriving { port, batch, keys, matched: vec![false; batch.rows()] };
         let mut candidates = Vec::new();
-        for row in &live {
+        let meeting = if self.gathers { &[] } else { live.as_slice() };
+        for row in meeting {
             self.candidates(&mut arriving, *row, &mut candidates, out)?;
         }
         self.meet(&mut arriving, &mut candidates, out)?;
@@ -157,6 +163,9 @@ impl StreamJoin {
 
     /// Gives out rows of one side without a match.
     fn give_alone(&self, side: usize, rows: SideRows, times_us: Vec<i64>, out: &mut Outputs) -> Result<(), StepFault> {
+        if self.gathers {
+            return self.give_groups_of_one(&rows, times_us, out);
+        }
         let absent = SideRows::Absent(times_us.len());
         let batch = match (self.kind.gives_pairs(), side) {
             (false, _) => self.pairs.left(&rows, times_us)?,
@@ -178,8 +187,7 @@ impl StreamJoin {
         let number = row as usize;
         let other = 1 - arriving.port;
         let meets = self.bounds.meets(arriving.port, arriving.batch.event_times_us[number]);
-        let bucket = |time_us: i64, beyond: i64| self.buckets.pane_of(time_us).map_or(beyond, |(start, _)| start);
-        let buckets = bucket(*meets.start(), i64::MIN)..=bucket(*meets.end(), i64::MAX);
+        let buckets = self.buckets_of(&meets);
         let (group, hash) = (arriving.keys.key_groups()[number], arriving.keys.hashes()[number]);
         self.sides[other].warm(buckets.clone(), group, hash).map_err(|error| internal(&error))?;
         let found = self.sides[other].find(buckets, group, hash, arriving.keys.key(number));
@@ -196,6 +204,12 @@ impl StreamJoin {
             candidates.append(&mut rest);
         }
         Ok(())
+    }
+
+    /// Where rows of these times are held.
+    pub(super) fn buckets_of(&self, times_us: &RangeInclusive<i64>) -> RangeInclusive<i64> {
+        let bucket = |time_us: i64, beyond: i64| self.buckets.pane_of(time_us).map_or(beyond, |(start, _)| start);
+        bucket(*times_us.start(), i64::MIN)..=bucket(*times_us.end(), i64::MAX)
     }
 
     /// Whether a left row has said all that it will: it is given out, or never will be.
@@ -317,9 +331,14 @@ impl StreamJoin {
 
     /// Lets a row of the state wait for its match or for the watermark.
     pub(super) fn wait(&mut self, side: usize, id: RowId, time_us: i64, is_marked: bool) {
-        if !is_marked && self.kind.gives_unmatched(side) {
+        if !is_marked && self.waits(side) {
             self.waiting[side].push(Reverse((time_us, id)));
         }
+    }
+
+    /// Whether rows of a side wait for the end of their time.
+    fn waits(&self, side: usize) -> bool {
+        self.kind.gives_unmatched(side) || (self.gathers && side == LEFT)
     }
 
     pub(super) fn pass(&mut self, watermark_us: i64, out: &mut Outputs) -> Result<(), StepFault> {
@@ -327,21 +346,11 @@ impl StreamJoin {
             return Ok(());
         }
         self.watermark_us = watermark_us;
-        let mut due: Vec<(i64, usize, RowId)> = Vec::new();
-        for side in [LEFT, RIGHT] {
-            for (time_us, id) in self.take_due(side) {
-                self.sides[side].warm_row(id).map_err(|error| internal(&error))?;
-                if self.sides[side].row(id).is_some() && !self.sides[side].is_marked(id) {
-                    due.push((time_us, side, id));
-                }
-            }
-        }
-        due.sort_unstable();
-        for rows in due.chunk_by(|a, b| a.1 == b.1).flat_map(|run| run.chunks(PAIRS_AT_ONCE)) {
-            let side = rows[0].1;
-            let stored = rows.iter().map(|(_, _, id)| self.sides[side].row(*id)).collect();
-            let times_us = rows.iter().map(|(time_us, _, _)| *time_us).collect();
-            self.give_alone(side, SideRows::Stored(stored), times_us, out)?;
+        if self.gathers {
+            let due = self.due(LEFT)?;
+            self.gather(due, out)?;
+        } else {
+            self.give_unmatched(out)?;
         }
         for side in [LEFT, RIGHT] {
             while let Some(bucket) = self.sides[side].first_bucket().filter(|bucket| self.is_over(side, *bucket)) {
@@ -351,11 +360,40 @@ impl StreamJoin {
         Ok(())
     }
 
+    /// Gives out the rows that nothing can match any more and nothing has.
+    fn give_unmatched(&mut self, out: &mut Outputs) -> Result<(), StepFault> {
+        let mut due: Vec<(i64, usize, RowId)> = Vec::new();
+        for side in [LEFT, RIGHT] {
+            let unmatched = self.due(side)?.into_iter().filter(|(_, id)| !self.sides[side].is_marked(*id));
+            due.extend(unmatched.map(|(time_us, id)| (time_us, side, id)));
+        }
+        due.sort_unstable();
+        for rows in due.chunk_by(|a, b| a.1 == b.1).flat_map(|run| run.chunks(PAIRS_AT_ONCE)) {
+            let side = rows[0].1;
+            let stored = rows.iter().map(|(_, _, id)| self.sides[side].row(*id)).collect();
+            let times_us = rows.iter().map(|(time_us, _, _)| *time_us).collect();
+            self.give_alone(side, SideRows::Stored(stored), times_us, out)?;
+        }
+        Ok(())
+    }
+
+    /// As [`StreamJoin::take_due`], in memory and each once. After a restart rows may wait that had been let go, and others
+    /// be in their place.
+    fn due(&mut self, side: usize) -> Result<Vec<(i64, RowId)>, StepFault> {
+        let mut due = self.take_due(side);
+        due.dedup();
+        for (_, id) in &due {
+            self.sides[side].warm_row(*id).map_err(|error| internal(&error))?;
+        }
+        due.retain(|(time_us, id)| self.sides[side].time_us(*id) == Some(*time_us));
+        Ok(due)
+    }
+
     /// The rows of a side that nothing can match any more, by time; something may have matched them, or they are gone.
     pub(super) fn take_due(&mut self, side: usize) -> Vec<(i64, RowId)> {
         let mut due = Vec::new();
         while let Some(Reverse((time_us, id))) = self.waiting[side].peek().copied() {
-            if !self.is_past(self.bounds.kept_until(side, time_us)) {
+            if !self.is_past(self.kept_until(side, time_us)) {
                 break;
             }
             self.waiting[side].pop();
@@ -364,13 +402,21 @@ impl StreamJoin {
         due
     }
 
+    /// The last watermark at which a row must be there: for a match, or to be gathered with the last left row that it meets.
+    pub(super) fn kept_until(&self, side: usize, time_us: i64) -> i64 {
+        match (self.gathers, side) {
+            (true, RIGHT) => self.bounds.kept_until(LEFT, *self.bounds.meets(RIGHT, time_us).end()),
+            _ => self.bounds.kept_until(side, time_us),
+        }
+    }
+
     fn is_past(&self, last_watermark_us: i64) -> bool {
         self.watermark_us > last_watermark_us || self.watermark_us == END_OF_TIME
     }
 
     /// Whether no row of a bucket can find a match any more.
     fn is_over(&self, side: usize, bucket: i64) -> bool {
-        self.is_past(self.bounds.kept_until(side, self.buckets.end_of(bucket).saturating_sub(1)))
+        self.is_past(self.kept_until(side, self.buckets.end_of(bucket).saturating_sub(1)))
     }
 
     /// The time of what may still be given out.
@@ -378,13 +424,12 @@ impl StreamJoin {
         if watermark_us == END_OF_TIME || watermark_us == NO_WATERMARK {
             return watermark_us;
         }
-        let waiting =
-            [self.kind.gives_unmatched(LEFT) || self.kind == JoinKind::Semi, self.kind.gives_unmatched(RIGHT)];
+        let waiting = [self.waits(LEFT) || self.kind == JoinKind::Semi, self.waits(RIGHT)];
         watermark_us.saturating_sub(self.bounds.held_back_us(waiting))
     }
 }
 
-fn true_rows(mask: &BooleanArray) -> Vec<u32> {
+pub(super) fn true_rows(mask: &BooleanArray) -> Vec<u32> {
     (0..mask.len() as u32).filter(|row| mask.is_valid(*row as usize) && mask.value(*row as usize)).collect()
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use weir_manifest::{Manifest, WindowShape, WindowStep};
 use weir_stream::ChangeMode;
 
-use super::{NodeRef, PlannedInput, PlannedStep, Planner, PluginUse, Port, Side};
+use super::plugin::PluginUse;
+use super::{NodeRef, PlannedInput, PlannedStep, Planner, Port, Side};
 
 impl Planner<'_> {
     /// Puts the plugin of such a window in front of it: `inputs` and `sides` are the plugin's from there on. Other windows

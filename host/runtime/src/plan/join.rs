@@ -67,13 +67,15 @@ impl Planner<'_> {
             true => [self.new_rows_alone(left), self.is_table(join, right)],
         };
         let bounds = self.bounds(join)?;
-        let (keys, [true, true]) = (keys?, fits) else { return None };
+        let can_attribute = self.can_attribute(join);
+        let (keys, [true, true], true) = (keys?, fits, can_attribute) else { return None };
         let spec = JoinSpec {
             step: Arc::clone(step),
             kind: kind(join.kind.as_ref().map(|kind| kind.value).unwrap_or_default()),
             bounds,
             prefix: join.prefix.as_ref().map(|prefix| prefix.value.clone()).unwrap_or_default(),
             filter: join.filter.as_ref().map(|filter| filter.value.clone()),
+            gathers: join.attribute.is_some(),
         };
         let inputs = [Arc::clone(&left.schema), Arc::clone(&right.schema)];
         let planned = PlannedJoin { spec, as_of, inputs, keys };
@@ -210,7 +212,7 @@ impl Planner<'_> {
     }
 }
 
-fn kind(word: JoinWord) -> JoinKind {
+pub(super) fn kind(word: JoinWord) -> JoinKind {
     match word {
         JoinWord::Inner => JoinKind::Inner,
         JoinWord::Left => JoinKind::Left,

@@ -12,11 +12,21 @@ use weir_stream::{ChangeMode, Fetch};
 
 use super::process::PlannedProcess;
 use super::window::key_name;
-use super::{Output, PlannedKeyed, PlannedKind, PlannedPlugin, Planner, PluginUse, Side, component, expression_fault};
+use super::{Output, PlannedKeyed, PlannedKind, PlannedPlugin, Planner, Side, component, expression_fault};
 use crate::function::Contract;
-use crate::gate::{GateError, GateSite, PluginRole};
+use crate::gate::{GateError, GateSite, PairColumns, PluginRole};
 use crate::reject_watch::RejectLimit;
 use crate::task::plugin::{PluginSite, Sample, with_digest_column};
+
+/// What a plugin is there for.
+#[derive(Debug, Clone)]
+pub(super) enum PluginUse {
+    Step,
+    /// To say which windows a row is in.
+    Windows,
+    /// To decide which pairs of a join go on.
+    Pairs(PairColumns),
+}
 
 impl Planner<'_> {
     pub(super) fn plugin(
@@ -33,10 +43,11 @@ impl Planner<'_> {
                 let key = self.plugin_key(key, plugin, input)?;
                 PluginRole::Keyed { key: Arc::new(Schema::new(key.fields().to_vec())) }
             }
-            None if there_for == PluginUse::Windows => {
-                PluginRole::Windows { most: asked.output_rows_per_row() as usize }
-            }
-            None => PluginRole::Rows,
+            None => match there_for {
+                PluginUse::Step => PluginRole::Rows,
+                PluginUse::Windows => PluginRole::Windows { most: asked.output_rows_per_row() as usize },
+                PluginUse::Pairs(columns) => PluginRole::Pairs(columns),
+            },
         };
         let (planned, contract) = self.gated(step, plugin, role, &input.schema, manifest)?;
         let site = &planned.gate.site;
@@ -93,6 +104,7 @@ impl Planner<'_> {
             reject_limit: RejectLimit::of(&manifest.swap),
             waiting: waiting(plugin.http.as_ref(), tables.wait),
             digest_column: plugin.digest_column.as_ref().map(|column| column.value.clone()),
+            left: if let PluginRole::Pairs(columns) = &role { Some(Arc::clone(&columns.left)) } else { None },
         };
         let grants = Grants { http: self.http(plugin, manifest)?, tables: granted };
         let mut gate = GateSite { site, config, limits, consumers: Vec::new(), grants, tables, role, planned: None };

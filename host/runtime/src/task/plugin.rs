@@ -72,6 +72,8 @@ pub struct PluginSite {
     pub digest_column: Option<String>,
     /// How many more rejects than the version before a version may make.
     pub reject_limit: RejectLimit,
+    /// The left columns of a pair, where the rows are pairs by group: what a refused group is shown as.
+    pub left: Option<SchemaRef>,
 }
 
 /// Where the running version is called.
@@ -248,6 +250,7 @@ fn instantiate(
     let mut budget = BisectionBudget::new(cpu_time());
     budget.set_watching(watching);
     TransformStep::new(transform, factory.contract(), &site.input, budget)
+        .map(|step| step.by_group(site.left.clone()))
         .map_err(|fault| TaskFault::Internal { step: step(), message: fault.to_string() })
 }
 

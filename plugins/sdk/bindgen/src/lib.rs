@@ -23,7 +23,7 @@ pub struct World {
     shared: &'static [&'static str],
 }
 
-pub const WORLDS: [World; 4] = [
+pub const WORLDS: [World; 5] = [
     World { name: "transform-plugin", module: "bindings", export_macro: "export_transform", shared: &[] },
     World {
         name: "process-plugin",
@@ -42,6 +42,12 @@ pub const WORLDS: [World; 4] = [
         module: "aggregate_bindings",
         export_macro: "export_aggregate",
         shared: &["log", "schema", "columns", "answer"],
+    },
+    World {
+        name: "attribute-plugin",
+        module: "attribute_bindings",
+        export_macro: "export_attribute",
+        shared: &["log", "schema", "columns", "answer", "row-wise"],
     },
 ];
 

@@ -1,5 +1,6 @@
 //! Writes Weir plugins in Rust: a struct per row type and one function. A plugin with state by key is in [`mod@process`], one
-//! that asks services or tables in [`mod@enrich`], one that aggregates in [`mod@aggregate`].
+//! that asks services or tables in [`mod@enrich`], one that aggregates in [`mod@aggregate`], one that decides on the
+//! pairs of a join in [`mod@attribute`].
 //!
 //! ```
 //! use weir_sdk::prelude::*;
@@ -91,8 +92,12 @@ pub mod enrich_bindings;
 #[doc(hidden)]
 #[rustfmt::skip]
 pub mod aggregate_bindings;
+#[doc(hidden)]
+#[rustfmt::skip]
+pub mod attribute_bindings;
 
 pub mod aggregate;
+pub mod attribute;
 pub mod columns;
 pub mod config;
 pub mod decimal;
@@ -129,12 +134,14 @@ pub use decimal::{Decimal, DecimalError, Rounding};
 pub use reject::Reject;
 pub use time::{Date, Timestamp, Unit};
 pub use weir_sdk_derive::{
-    Config, Input, InputColumns, LookupKey, Output, OutputColumns, State, Timer, aggregate, enrich, process, transform,
+    Config, Input, InputColumns, LookupKey, Output, OutputColumns, State, Timer, aggregate, attribute, enrich, process,
+    transform,
 };
 
 /// What a plugin's `use` line needs.
 pub mod prelude {
     pub use crate::aggregate::Aggregate;
+    pub use crate::attribute::Pair;
     pub use crate::columns::{ColumnBuilder, ColumnView, ListView, Nullable, Rows};
     pub use crate::enrich::Answers;
     pub use crate::http::{FetchError, Method, Request, Response, encode};
@@ -143,5 +150,5 @@ pub mod prelude {
     pub use crate::state::{List, Map, Value};
     pub use crate::{Config, Date, Decimal, Input, InputColumns, LookupKey, Output, OutputColumns};
     pub use crate::{Reject, Rounding, State, Timer, Timestamp, Unit};
-    pub use crate::{aggregate, dec, enrich, log, process, reject, transform};
+    pub use crate::{aggregate, attribute, dec, enrich, log, process, reject, transform};
 }

@@ -16,6 +16,8 @@ use crate::wit::{self, Batch, Cardinality, Contract, Fault, Field, Transformed};
 /// A function with what `describe` tells of it. `#[transform]` implements it on a type of the function's name.
 pub trait Plugin {
     type Config: Config;
+    /// What a call brings: a batch of rows, or of pairs.
+    type Rows;
     const NAME: &'static str;
     const VERSION: &'static str;
     /// Whether the same rows always give the same result.
@@ -23,8 +25,8 @@ pub trait Plugin {
 
     fn shape() -> Shape;
 
-    /// One batch, with the columns of the shape's `reads`.
-    fn process(opened: &Opened<Self::Config>, batch: &Batch) -> Transformed;
+    /// One call, with the columns of the shape's `reads`.
+    fn process(opened: &Opened<Self::Config>, rows: &Self::Rows) -> Transformed;
 }
 
 /// What a function's signature says.
@@ -235,13 +237,18 @@ pub fn report_panics() {
     });
 }
 
-/// Exports a plugin as a row-wise interface of the component: `transform`, or `enrich`, whose functions take `tables` too.
-/// The attributes call it.
+/// Exports a plugin as a row-wise interface of the component: `transform`, `attribute`, or `enrich`, whose functions take
+/// `tables` too. The attributes call it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {
     ($plugin:ident, transform) => {
         $crate::__export!($plugin, bindings, transform, export_transform, describe -> Contract, open,);
+    };
+    ($plugin:ident, attribute) => {
+        $crate::__export!(
+            $plugin, attribute_bindings, attribute, export_attribute, describe -> Contract, open,
+        );
     };
     ($plugin:ident, enrich) => {
         $crate::__export!(
@@ -256,7 +263,7 @@ macro_rules! __export {
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn(
             &$crate::plugin::Opened<<$plugin as $crate::plugin::Plugin>::Config>,
-            &$crate::wit::Batch,
+            &<$plugin as $crate::plugin::Plugin>::Rows,
         ) -> $crate::wit::Transformed = <$plugin as $crate::plugin::Plugin>::process;
 
         #[cfg(target_arch = "wasm32")]
@@ -288,9 +295,9 @@ macro_rules! __export {
                     OPENED.with(|cell| cell.set(opened)).map_err(|_| "opened twice".into())
                 }
 
-                fn process(batch: wit::Batch) -> wit::Transformed {
+                fn process(rows: <$plugin as Plugin>::Rows) -> wit::Transformed {
                     OPENED.with(|cell| {
-                        <$plugin as Plugin>::process(cell.get().expect("the host opens before it processes"), &batch)
+                        <$plugin as Plugin>::process(cell.get().expect("the host opens before it processes"), &rows)
                     })
                 }
             }

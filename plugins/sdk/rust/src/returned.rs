@@ -101,8 +101,21 @@ impl<O: Output> Collector<O> {
         }
     }
 
+    /// Puts rows of several input rows, the first being `first`, into the collector: all of them, or the reject of the first
+    /// that does not fit.
+    pub(crate) fn push_group(&mut self, first: u32, rows: Vec<Option<O>>) {
+        if let Err(reject) = rows.iter().flatten().try_for_each(|row| row.check(&self.sinks)) {
+            return self.reject(first, reject);
+        }
+        for (source, row) in (first..).zip(rows) {
+            if let Some(row) = row {
+                row.push(source, &mut self.sinks);
+            }
+        }
+    }
+
     #[cold]
-    fn reject(&mut self, row: u32, Reject { code, reason }: Reject) {
+    pub(crate) fn reject(&mut self, row: u32, Reject { code, reason }: Reject) {
         self.rejects.push(wit::Reject { row, code: code.into_owned(), reason });
     }
 

@@ -28,6 +28,7 @@
 //! ```
 
 pub mod aggregate;
+mod attribute;
 pub mod keyed;
 mod nested;
 pub mod tables;
@@ -113,6 +114,13 @@ impl<P: Plugin> Instance<P> {
         &self.contract
     }
 
+    fn outcome(&self, transformed: wit::Transformed, input_rows: u32) -> Outcome {
+        let outputs = self.contract.outputs.iter().map(|output| (output.name.as_str(), &*output.writes));
+        outcome(&outputs.collect::<Vec<_>>(), &transformed, input_rows)
+    }
+}
+
+impl<P: Plugin<Rows = Batch>> Instance<P> {
     /// Passes rows of the input's columns, in the order given to [`open`](Self::open).
     ///
     /// # Panics
@@ -134,11 +142,6 @@ impl<P: Plugin> Instance<P> {
         service: impl FnMut(&Request) -> Fetched + 'static,
     ) -> Outcome {
         http::with_service(service, || self.process(rows))
-    }
-
-    fn outcome(&self, transformed: wit::Transformed, input_rows: u32) -> Outcome {
-        let outputs = self.contract.outputs.iter().map(|output| (output.name.as_str(), &*output.writes));
-        outcome(&outputs.collect::<Vec<_>>(), &transformed, input_rows)
     }
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Expression, MAX_ENTRIES};
+use super::{Expression, MAX_ENTRIES, PluginStep};
 use crate::entries::Entries;
 use crate::scalar::Duration;
 use crate::schema::one_of;
@@ -28,6 +28,8 @@ pub struct JoinStep {
     pub filter: Option<Spanned<String>>,
     /// In front of the names of the right columns.
     pub prefix: Option<Spanned<String>>,
+    /// Decides which of a left row's pairs go on.
+    pub attribute: Option<Box<PluginStep>>,
 }
 
 /// Which rows may meet in time.
@@ -88,6 +90,8 @@ pub(super) struct JoinKeys {
     /// Put in front of the names of the right columns.
     #[schemars(extend("x-format" = "column-name"))]
     prefix: Option<Spanned<String>>,
+    /// A component of the world `attribute`: it sees all pairs of a left row together and decides which go on.
+    attribute: Option<Box<PluginStep>>,
 }
 
 /// The two ways to write an interval; the deserializer picks by the kind of node.
@@ -123,13 +127,13 @@ pub struct Tumbling {
 
 impl From<JoinKeys> for JoinStep {
     fn from(keys: JoinKeys) -> Self {
-        let JoinKeys { with, kind, on, within, window, as_of: _, lateness, filter, prefix } = keys;
+        let JoinKeys { with, kind, on, within, window, as_of: _, lateness, filter, prefix, attribute } = keys;
         let time = match (within, window) {
             (Some(WithinForm::Both(both)), _) => JoinTime::Within { before: both.clone(), after: both },
             (Some(WithinForm::Apart(Apart { before, after })), _) => JoinTime::Within { before, after },
             (None, Some(window)) => JoinTime::Window { size: window.tumbling },
             (None, None) => JoinTime::AsOf,
         };
-        Self { with, kind, on: on.map(|expression| expression.0), time, lateness, filter, prefix }
+        Self { with, kind, on: on.map(|expression| expression.0), time, lateness, filter, prefix, attribute }
     }
 }

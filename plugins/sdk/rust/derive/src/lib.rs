@@ -7,6 +7,7 @@ use proc_macro::TokenStream;
 
 mod aggregate;
 mod attribute;
+mod attribution;
 mod columns;
 mod config;
 mod enrich;
@@ -85,6 +86,14 @@ pub fn process(arguments: TokenStream, implementation: TokenStream) -> TokenStre
 #[proc_macro_attribute]
 pub fn aggregate(arguments: TokenStream, implementation: TokenStream) -> TokenStream {
     or_error(aggregate::expand(arguments, implementation))
+}
+
+/// Makes a function that decides on all pairs of a left row the plugin: `fn last(pairs: Vec<Pair<Touch>>, rules: &Rules) ->
+/// Result<Vec<Option<Credit>>, Reject>`, the configuration being optional. `name = ".."` and `version = ".."` as for
+/// `transform`.
+#[proc_macro_attribute]
+pub fn attribute(arguments: TokenStream, function: TokenStream) -> TokenStream {
+    or_error(attribution::expand(arguments, function))
 }
 
 /// Makes a function that takes a row and the answers to what it asked the plugin: `fn in_eur(payment: Payment, answers:

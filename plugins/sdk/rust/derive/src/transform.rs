@@ -101,6 +101,7 @@ enum #plugin {}
 
 impl ::weir_sdk::plugin::Plugin for #plugin {
     type Config = #config;
+    type Rows = ::weir_sdk::wit::Batch;
     const NAME: &'static str = #name;
     const VERSION: &'static str = #version;
 

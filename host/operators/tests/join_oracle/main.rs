@@ -3,8 +3,11 @@
 //! Every case draws events of several partitions a side with disorder, cuts them into batches, reads the two sides in a
 //! random order, spreads the keys over tasks, lets time go on at random moments, and at random moments seals the state and
 //! starts again from the deltas or from a snapshot alone, with another number of tasks. Pairs, rows without a match, late rows
-//! and refused pairs must equal the oracle's, and no row may be older than the watermark given out before it.
+//! and refused pairs must equal the oracle's, and no row may be older than the watermark given out before it. Some cases gather
+//! the pairs and have a native attribution decide on them, which must equal that of each left row's pairs recomputed.
 
+mod attribution;
+#[path = "../oracle/mod.rs"]
 mod oracle;
 
 use std::sync::Arc;
@@ -13,10 +16,12 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use attribution::Model;
 use oracle::{Deltas, Random, seeds};
 use weir_operators::join::{LEFT, RIGHT};
 use weir_operators::{
-    Bounds, JoinKind, JoinSpec, KeyEncoder, KeyedOperator, Outputs, RowOrigin, StreamJoin, WindowGrid, split,
+    Bounds, JoinKind, JoinSpec, KeyEncoder, KeyedOperator, Operator, Outputs, RowOrigin, StreamJoin, TransformStep,
+    WindowGrid, split,
 };
 use weir_state::Spill;
 use weir_state::sim::SimDisk;
@@ -117,6 +122,8 @@ struct Case {
     kind: JoinKind,
     bounds: Bounds,
     filter: Option<Filter>,
+    /// Who decides on gathered pairs.
+    model: Option<Model>,
 }
 
 fn case(random: &mut Random) -> Case {
@@ -131,11 +138,14 @@ fn case(random: &mut Random) -> Case {
         Bounds::Interval { before_us: length(random), after_us: length(random), lateness_us }
     };
     let filter = random.of(&[None, Some(FILTERS[0]), Some(FILTERS[1])]);
-    Case { kind: random.of(&[Inner, Left, Right, Full, Semi, Anti]), bounds, filter }
+    let kind = random.of(&[Inner, Left, Right, Full, Semi, Anti]);
+    let models = [None, Some(Model::Last), Some(Model::Linear), Some(Model::Odd)];
+    let model = if matches!(kind, Inner | Left) { random.of(&models) } else { None };
+    Case { kind, bounds, filter, model }
 }
 
-/// A row: left id, right id, event time.
-type Row = (Option<i64>, Option<i64>, i64);
+/// A row: left id, right id, event time, and how many pairs its left row had where they were gathered.
+type Row = (Option<i64>, Option<i64>, i64, Option<i64>);
 
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
@@ -179,6 +189,7 @@ fn oracle(streams: &Streams, case: &Case) -> Outcome {
     });
     let mut matched = [vec![false; left.len()], vec![false; right.len()]];
     for (l, a) in left.iter().enumerate() {
+        let mut pairs = Vec::new();
         for (r, b) in right.iter().enumerate() {
             if a.key().is_none() || a.key() != b.key() || !meets(&case.bounds, a.time_us, b.time_us) {
                 continue;
@@ -188,20 +199,25 @@ fn oracle(streams: &Streams, case: &Case) -> Outcome {
                 Some(false) => {}
                 Some(true) => {
                     (matched[LEFT][l], matched[RIGHT][r]) = (true, true);
-                    if case.kind.gives_pairs() {
-                        outcome.rows.push((Some(a.id), Some(b.id), a.time_us.max(b.time_us)));
-                    }
+                    pairs.push((b.time_us, b.id));
                 }
             }
         }
+        let all = (0..pairs.len()).collect();
+        let chosen: Vec<usize> = case.model.map_or(all, |model| model.chosen(&pairs));
+        matched[LEFT][l] = !chosen.is_empty();
+        let count = case.model.map(|_| pairs.len() as i64);
+        let rows = chosen.into_iter().map(|place| pairs[place]);
+        let rows = rows.map(|(time_us, id)| (Some(a.id), Some(id), a.time_us.max(time_us), count));
+        outcome.rows.extend(rows.filter(|_| case.kind.gives_pairs()));
     }
     for (event, matched) in left.iter().zip(&matched[LEFT]) {
         let gives = if *matched { case.kind == JoinKind::Semi } else { case.kind.gives_unmatched(LEFT) };
-        outcome.rows.extend(gives.then_some((Some(event.id), None, event.time_us)));
+        outcome.rows.extend(gives.then_some((Some(event.id), None, event.time_us, None)));
     }
     for (event, matched) in right.iter().zip(&matched[RIGHT]) {
         let gives = !matched && case.kind.gives_unmatched(RIGHT);
-        outcome.rows.extend(gives.then_some((None, Some(event.id), event.time_us)));
+        outcome.rows.extend(gives.then_some((None, Some(event.id), event.time_us, None)));
     }
     outcome
 }
@@ -211,6 +227,7 @@ struct Engine {
     keys: [KeyEncoder; 2],
     spec: JoinSpec,
     tasks: Vec<StreamJoin>,
+    attribution: Option<TransformStep>,
     watermark: CombinedWatermark,
     /// Up to where time has gone on.
     reached_us: i64,
@@ -229,11 +246,13 @@ impl Engine {
             bounds: case.bounds.clone(),
             prefix: "r_".into(),
             filter: case.filter.map(|(text, _)| text.to_owned()),
+            gathers: case.model.is_some(),
         };
         let mut engine = Self {
             keys,
             spec,
             tasks: Vec::new(),
+            attribution: case.model.map(|model| model.step(case.kind)),
             watermark: CombinedWatermark::new(partitions),
             reached_us: NO_WATERMARK,
             deltas: Deltas::default(),
@@ -270,25 +289,33 @@ impl Engine {
             let ids = late.columns.column(0).as_primitive::<Int64Type>();
             self.outcome.late[*port].extend(ids.values());
         }
-        for reject in &out.rejects {
-            let RowOrigin::Row(row) = &reject.origin else { panic!("a refused pair lost its columns") };
-            let id = |name: &str| row.columns.column_by_name(name).unwrap().as_primitive::<Int64Type>().value(0);
-            self.outcome.refused.push((id("id"), id("r_id")));
-        }
         self.collect(out);
     }
 
     fn collect(&mut self, out: Outputs) {
         let promised_us = self.tasks[0].output_watermark(self.reached_us);
+        for reject in &out.rejects {
+            let RowOrigin::Row(row) = &reject.origin else { panic!("a refused pair lost its columns") };
+            let id = |name: &str| row.columns.column_by_name(name).unwrap().as_primitive::<Int64Type>().value(0);
+            self.outcome.refused.push((id("id"), id("r_id")));
+        }
+        let mut decided = Outputs::default();
         for (output, batch) in out.batches {
             assert_eq!((output, batch.schema()), (0, Arc::clone(self.tasks[0].output_schema())));
+            match &mut self.attribution {
+                None => decided.push(0, batch),
+                Some(attribution) => attribution.process(batch, &mut decided).unwrap(),
+            }
+        }
+        assert!(decided.rejects.is_empty(), "{:?}", decided.rejects);
+        for (_, batch) in decided.batches {
             let id = |name: &str, row: usize| {
                 let ids = batch.columns.column_by_name(name)?.as_primitive::<Int64Type>();
                 ids.is_valid(row).then(|| ids.value(row))
             };
             for (row, time_us) in batch.event_times_us.iter().enumerate() {
                 assert!(*time_us >= promised_us, "a row of {time_us} behind the watermark {promised_us}");
-                self.outcome.rows.push((id("id", row), id("r_id", row), *time_us));
+                self.outcome.rows.push((id("id", row), id("r_id", row), *time_us, id("pairs", row)));
             }
         }
     }
@@ -300,7 +327,7 @@ impl Engine {
             let before = out.batches.len();
             task.advance(watermark_us, &mut out).unwrap();
             let times = out.batches[before..].iter().flat_map(|(_, batch)| batch.event_times_us.iter());
-            assert!(times.is_sorted(), "rows without a match came out of order");
+            assert!(times.is_sorted() || self.attribution.is_some(), "rows without a match came out of order");
         }
         self.collect(out);
         self.reached_us = watermark_us;
@@ -363,7 +390,7 @@ fn run(random: &mut Random, streams: &Streams, case: &Case) -> Outcome {
 
 #[test]
 fn joined_rows_equal_the_oracle_however_the_sides_are_cut_and_interleaved_and_state_is_restored() {
-    let (mut pairs, mut alone, mut late, mut refused) = (0, 0, 0, 0);
+    let (mut pairs, mut alone, mut late, mut refused, mut attributed) = (0, 0, 0, 0, 0);
     for seed in seeds(CASES) {
         let mut random = Random::new(seed);
         let case = case(&mut random);
@@ -381,11 +408,12 @@ fn joined_rows_equal_the_oracle_however_the_sides_are_cut_and_interleaved_and_st
             outcome.refused.clone_from(&expected.refused);
         }
         assert_eq!(outcome, expected, "WEIR_TEST_SEED={seed} {case:?}");
-        pairs += outcome.rows.iter().filter(|(left, right, _)| left.is_some() && right.is_some()).count();
-        alone += outcome.rows.iter().filter(|(left, right, _)| left.is_none() || right.is_none()).count();
+        pairs += outcome.rows.iter().filter(|(left, right, ..)| left.is_some() && right.is_some()).count();
+        alone += outcome.rows.iter().filter(|(left, right, ..)| left.is_none() || right.is_none()).count();
+        attributed += outcome.rows.iter().filter(|(.., pairs)| pairs.is_some()).count();
         late += outcome.late.iter().map(Vec::len).sum::<usize>();
         refused += outcome.refused.len();
     }
-    println!("{pairs} pairs, {alone} alone, {late} late, {refused} refused");
-    assert!(pairs > 0 && alone > 0 && late > 0 && refused > 0);
+    println!("{pairs} pairs, {attributed} attributed, {alone} alone, {late} late, {refused} refused");
+    assert!(pairs > attributed && attributed > 0 && alone > 0 && late > 0 && refused > 0);
 }
