@@ -4,7 +4,7 @@ CARGO ?= cargo
 RELEASE := $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 # Always the whole workspace and one profile: so every command means the same features and each dependency is built once.
 WORKSPACE := --release --locked --workspace
-PLUGINS := clean-events clean-events-next adversary adversary-next unpack-orders price-items total-orders merge-baskets shift-windows window-adversary spike-filter keyed-adversary average-price aggregate-adversary service-rates table-rates
+PLUGINS := clean-events clean-events-next adversary adversary-next unpack-orders price-items total-orders merge-baskets shift-windows window-adversary spike-filter keyed-adversary average-price aggregate-adversary touch-credit attribute-adversary service-rates table-rates
 
 .PHONY: help demo test build plugins check lint deny soak bench fmt clean tools
 
