@@ -27,7 +27,7 @@ type Answer = fn(&Batch) -> Result<Transformed, FunctionFault>;
 struct Native(TransformContract, Answer);
 
 impl Native {
-    fn new(outputs: &[&str], answer: Answer) -> Arc<dyn TransformFactory> {
+    fn factory(outputs: &[&str], answer: Answer) -> Arc<dyn TransformFactory> {
         let credit = vec![Arc::new(Field::new("credit", DataType::Float64, false))];
         let output = |name: &&str| OutputContract { name: (*name).into(), writes: credit.clone(), drops: Vec::new() };
         let contract = TransformContract {
@@ -93,7 +93,7 @@ fn pairs(groups: &[&[Option<i64>]]) -> Batch {
 }
 
 fn decide(answer: Answer, keeps_left: bool, batch: Batch) -> Outputs {
-    let factory = Attribution::new(Native::new(&["main"], answer), keeps_left).unwrap();
+    let factory = Attribution::new(Native::factory(&["main"], answer), keeps_left).unwrap();
     let budget = BisectionBudget::new(Arc::new(|| 0));
     let pair = schema(&["order", "click"]);
     let step = TransformStep::new(factory.instantiate().unwrap(), factory.contract(), &pair, budget).unwrap();
@@ -203,7 +203,7 @@ fn answers_that_do_not_fit_the_groups_are_faults_of_the_function() {
 
 #[test]
 fn a_function_with_several_outputs_attributes_nothing() {
-    let several = Attribution::new(Native::new(&["main", "other"], last), false);
+    let several = Attribution::new(Native::factory(&["main", "other"], last), false);
     assert_eq!(several.err().unwrap(), ["a plugin that attributes has one output"]);
 }
 

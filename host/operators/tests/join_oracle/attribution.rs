@@ -33,14 +33,14 @@ impl Model {
         let last = || (0..right.len()).max_by_key(|place| right[*place]).into_iter().collect();
         match self {
             Self::Last => last(),
-            Self::Odd if right.len() % 2 == 0 => Vec::new(),
+            Self::Odd if right.len().is_multiple_of(2) => Vec::new(),
             Self::Linear | Self::Odd => (0..right.len()).collect(),
         }
     }
 
     /// The step behind the join.
     pub fn step(self, kind: JoinKind) -> TransformStep {
-        let factory = Attribution::new(Native::new(self), kind == JoinKind::Left).unwrap();
+        let factory = Attribution::new(Native::factory(self), kind == JoinKind::Left).unwrap();
         let columns = pair_schema(kind, "r_", &schema(LEFT), &schema(RIGHT)).unwrap();
         let budget = BisectionBudget::new(Arc::new(|| 0));
         let step = TransformStep::new(factory.instantiate().unwrap(), factory.contract(), &columns, budget).unwrap();
@@ -54,7 +54,7 @@ struct Native {
 }
 
 impl Native {
-    fn new(model: Model) -> Arc<dyn TransformFactory> {
+    fn factory(model: Model) -> Arc<dyn TransformFactory> {
         let writes = vec![Arc::new(Field::new("pairs", DataType::Int64, false))];
         let contract = TransformContract {
             name: "native".into(),
