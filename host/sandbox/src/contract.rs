@@ -198,3 +198,6 @@ fn check_writes(output: &str, writes: &[wire::Field], faults: &mut Vec<ContractF
     }
     fields
 }
+
+#[cfg(test)]
+mod tests;
