@@ -105,6 +105,9 @@ fn server_properties(folder: &Path, ports: Ports) -> String {
         // Fifty partitions each are for clusters; here they are only files to open.
         "offsets.topic.num.partitions=4".to_owned(),
         "transaction.state.log.num.partitions=4".to_owned(),
+        // Events of tests happened long ago: a broker that tidies by age deletes them half a minute after its start, and
+        // every five minutes, under whoever reads them.
+        "log.retention.ms=-1".to_owned(),
         // A topic that is missing must be an error, not an empty topic.
         "auto.create.topics.enable=false".to_owned(),
     ];
