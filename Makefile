@@ -69,6 +69,7 @@ bench: plugins
 		$(RELEASE)/weir plugin build tests/bench/nexmark/plugins/$$plugin || exit; done
 	cd tests/bench && WEIR_BIN=$(RELEASE)/weir $(RELEASE)/weir-services run -- sh -c '\
 		$(CARGO) run --release -p weir-bench-kafka && export KAFKA_BROKERS=$$WEIR_TEST_KAFKA && \
+		$(CARGO) run --release -p weir-bench-restart -- kafka && \
 		$(CARGO) run --release -p weir-bench-spine && $(CARGO) run --release -p weir-bench-spine -- swaps && \
 		$(CARGO) run --release -p weir-bench-spine -- epochs && \
 		$(CARGO) run --release -p weir-bench-spine -- latency && \
