@@ -31,6 +31,7 @@ pub mod spill;
 
 pub mod store;
 pub mod table;
+mod varint;
 
 pub use disk::{Disk, RealDisk};
 pub use error::{OpenError, ReadError, WriteError};
@@ -42,3 +43,4 @@ pub use recovered::{KeyGroupEntries, KeyGroupTarget, PendingEntry, Recovered, Re
 pub use snapshot::{SnapshotJob, WrittenSnapshot};
 pub use spill::Spill;
 pub use store::{Options, Sizes, Store};
+pub use varint::Varint;

@@ -4,6 +4,8 @@
 //! `varint(key length * 2 + is put), key`, and for a put `varint(value length), value`. Steps, sinks and meta are
 //! numbers and bytes here; the runtime knows what they stand for.
 
+use crate::varint::Varint;
+
 /// Everything that one epoch makes durable together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EpochRecord {
@@ -102,9 +104,9 @@ impl DeltaBuilder {
     /// When `write` appends another number of bytes.
     pub fn put_with(&mut self, key: &[u8], value_len: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let bytes = &mut self.delta.bytes;
-        write_varint(bytes, (key.len() as u64) << 1 | 1);
+        ((key.len() as u64) << 1 | 1).write(bytes);
         bytes.extend_from_slice(key);
-        write_varint(bytes, value_len as u64);
+        (value_len as u64).write(bytes);
         let start = bytes.len();
         write(bytes);
         assert_eq!(bytes.len() - start, value_len, "a value has the length that was said");
@@ -112,7 +114,7 @@ impl DeltaBuilder {
     }
 
     pub fn delete(&mut self, key: &[u8]) {
-        write_varint(&mut self.delta.bytes, (key.len() as u64) << 1);
+        ((key.len() as u64) << 1).write(&mut self.delta.bytes);
         self.delta.bytes.extend_from_slice(key);
         self.delta.deletes += 1;
     }
@@ -141,12 +143,12 @@ impl<'a> Ops<'a> {
     }
 
     fn read(&mut self) -> Option<Op<'a>> {
-        let head = self.varint()?;
+        let head = u64::read(&mut self.rest)?;
         let key = self.slice(head >> 1)?;
         if head & 1 == 0 {
             return Some(Op::Delete { key });
         }
-        let length = self.varint()?;
+        let length = u64::read(&mut self.rest)?;
         Some(Op::Put { key, value: self.slice(length)? })
     }
 
@@ -154,23 +156,6 @@ impl<'a> Ops<'a> {
         let (slice, rest) = self.rest.split_at_checked(usize::try_from(length).ok()?)?;
         self.rest = rest;
         Some(slice)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            let bits = u64::from(byte & 0x7f);
-            if bits << shift >> shift != bits {
-                return None;
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
     }
 }
 
@@ -187,14 +172,6 @@ impl<'a> Iterator for Ops<'a> {
         }
         Some(op)
     }
-}
-
-fn write_varint(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
 }
 
 #[cfg(test)]
