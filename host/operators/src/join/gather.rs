@@ -40,10 +40,11 @@ impl StreamJoin {
     }
 
     fn group(&mut self, left: RowId, time_us: i64) -> Result<Group, StepFault> {
-        let buckets = self.buckets_of(&self.bounds.meets(LEFT, time_us));
+        let meets = self.bounds.meets(LEFT, time_us);
+        let buckets = self.buckets_of(&meets);
         let [lefts, rights] = &mut self.sides;
         let key = lefts.key(left).unwrap_or_default();
-        let (hash, meets) = (weir_stream::key::hash(key), self.bounds.meets(LEFT, time_us));
+        let hash = weir_stream::key::hash(key);
         rights.warm(buckets.clone(), left.key_group, hash).map_err(|error| internal(&error))?;
         let found = rights.find(buckets, left.key_group, hash, key);
         let found = found.filter_map(|id| Some((rights.time_us(id)?, id)));
