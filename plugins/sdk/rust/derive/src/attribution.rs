@@ -1,24 +1,14 @@
 //! `#[attribute]`
 
-use proc_macro::{TokenStream, TokenTree};
+use proc_macro::TokenStream;
 
 use crate::Result;
-use crate::template::{fill, tokens};
+use crate::template::fill;
 use crate::transform::{Kind, Signature, identity};
 
 pub fn expand(arguments: TokenStream, function: TokenStream) -> Result<TokenStream> {
     let signature = Signature::read(function.clone(), &ATTRIBUTE)?;
-    let (name, version) = identity(arguments)?;
-    let with = if signature.config.is_some() { "_with" } else { "" };
-    let holes = [
-        ("function", function),
-        ("plugin", TokenTree::Ident(signature.name).into()),
-        ("config", signature.config.unwrap_or_else(|| tokens("()"))),
-        ("name", name),
-        ("version", version),
-        ("shape", tokens(&format!("shape{with}"))),
-        ("each", tokens(&format!("each{with}"))),
-    ];
+    let holes = signature.holes(function, identity(arguments)?);
     Ok(fill(PLUGIN, &holes))
 }
 

@@ -1,6 +1,6 @@
 //! `#[enrich]`
 
-use proc_macro::{TokenStream, TokenTree};
+use proc_macro::TokenStream;
 
 use crate::Result;
 use crate::item::{Cursor, Error};
@@ -10,18 +10,8 @@ use crate::transform::{Kind, Signature, identity};
 pub fn expand(arguments: TokenStream, function: TokenStream) -> Result<TokenStream> {
     let signature = Signature::read(function.clone(), &ENRICH)?;
     let (asks, rest) = asks(arguments)?;
-    let (name, version) = identity(rest)?;
-    let with = if signature.config.is_some() { "_with" } else { "" };
-    let holes = [
-        ("function", function),
-        ("plugin", TokenTree::Ident(signature.name).into()),
-        ("config", signature.config.unwrap_or_else(|| tokens("()"))),
-        ("asks", asks),
-        ("name", name),
-        ("version", version),
-        ("shape", tokens(&format!("shape{with}"))),
-        ("each", tokens(&format!("each{with}"))),
-    ];
+    let mut holes = signature.holes(function, identity(rest)?);
+    holes.push(("asks", asks));
     Ok(fill(PLUGIN, &holes))
 }
 

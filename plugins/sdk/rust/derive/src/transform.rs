@@ -77,18 +77,8 @@ const COLUMNS: Kind = Kind {
 pub fn expand(arguments: TokenStream, function: TokenStream) -> Result<TokenStream> {
     let (style, arguments) = Style::read(arguments);
     let signature = Signature::read(function.clone(), style.kind())?;
-    let (name, version) = identity(arguments)?;
-    let with = if signature.config.is_some() { "_with" } else { "" };
-    let holes = [
-        ("function", function),
-        ("plugin", TokenTree::Ident(signature.name).into()),
-        ("config", signature.config.unwrap_or_else(|| tokens("()"))),
-        ("name", name),
-        ("version", version),
-        ("style", tokens(style.module())),
-        ("shape", tokens(&format!("shape{with}"))),
-        ("each", tokens(&format!("each{with}"))),
-    ];
+    let mut holes = signature.holes(function, identity(arguments)?);
+    holes.push(("style", tokens(style.module())));
     Ok(fill(PLUGIN, &holes))
 }
 
@@ -121,6 +111,24 @@ impl ::weir_sdk::plugin::Plugin for #plugin {
 ";
 
 impl Signature {
+    /// What every plugin of rows has for its template.
+    pub fn holes(
+        self,
+        function: TokenStream,
+        (name, version): (TokenStream, TokenStream),
+    ) -> Vec<(&'static str, TokenStream)> {
+        let with = if self.config.is_some() { "_with" } else { "" };
+        vec![
+            ("function", function),
+            ("plugin", TokenTree::Ident(self.name).into()),
+            ("config", self.config.unwrap_or_else(|| tokens("()"))),
+            ("name", name),
+            ("version", version),
+            ("shape", tokens(&format!("shape{with}"))),
+            ("each", tokens(&format!("each{with}"))),
+        ]
+    }
+
     pub fn read(function: TokenStream, kind: &Kind) -> Result<Self> {
         let mut cursor = Cursor::new(function);
         cursor.attributes()?;
